@@ -1,0 +1,32 @@
+import type { Protocol } from "../protocols.ts";
+import type { Addr, AjpOptions, ListenOptions } from "../types.ts";
+
+/**
+ * Refuses to listen where strangers could connect to a protocol that believes whoever connects.
+ *
+ * @throws {Error} that names the options
+ */
+export function checkAccess(
+  protocol: Protocol,
+  options: ListenOptions & Pick<AjpOptions, "secret" | "allowInsecure"> & { addr?: Addr },
+): void {
+  if (!protocol.needsSecret || options.secret || options.allowInsecure) return;
+  let hostname: string;
+  if (options.addr !== undefined) {
+    if (options.addr.transport === "unix") return;
+    hostname = options.addr.hostname;
+  } else {
+    // A socket file has permissions of its own; what a descriptor is shows only later.
+    if (options.path !== undefined || options.fd !== undefined) return;
+    hostname = options.hostname ?? "127.0.0.1";
+  }
+  if (isLoopback(hostname)) return;
+  throw new Error(
+    `Cannot listen on ${hostname} for ${protocol.title} without a secret, as whoever connects could claim to be any ` +
+      "user: set `secret`, or `allowInsecure: true` if nobody but the web server can reach it",
+  );
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "::1" || hostname === "[::1]" || /^(?:::ffff:)?127\./i.test(hostname);
+}

@@ -1,0 +1,46 @@
+import type { RequestMeta } from "../http/request_head.ts";
+import type { Addr, HandlerInfo, NetAddr, ProtocolName, TlsInfo } from "../types.ts";
+
+/** The `info` of one request: nothing in it is worked out before somebody looks at it. */
+export class RequestInfo implements HandlerInfo {
+  readonly protocol: ProtocolName;
+  readonly peerAddr: Addr | undefined;
+  readonly #meta: RequestMeta;
+  readonly #whenCompleted: () => Promise<void>;
+
+  constructor(
+    protocol: ProtocolName,
+    peerAddr: Addr | undefined,
+    meta: RequestMeta,
+    whenCompleted: () => Promise<void>,
+  ) {
+    this.protocol = protocol;
+    this.peerAddr = peerAddr;
+    this.#meta = meta;
+    this.#whenCompleted = whenCompleted;
+  }
+
+  get remoteAddr(): NetAddr {
+    return this.#meta.remoteAddr;
+  }
+
+  get remoteUser(): string | undefined {
+    return this.#meta.remoteUser;
+  }
+
+  get authType(): string | undefined {
+    return this.#meta.authType;
+  }
+
+  get ssl(): TlsInfo | undefined {
+    return this.#meta.ssl;
+  }
+
+  get params(): ReadonlyMap<string, string> {
+    return this.#meta.params;
+  }
+
+  get completed(): Promise<void> {
+    return this.#whenCompleted();
+  }
+}

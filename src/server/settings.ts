@@ -1,0 +1,77 @@
+import { encodePath } from "../http/url.ts";
+import { type MachineOptions, resolveAjpOptions } from "../protocols.ts";
+import type { AjpOptions, ConnectionOptions, Limits, Logger } from "../types.ts";
+
+/** All options of a connection, checked and with their defaults. */
+export interface Settings extends Required<Limits>, MachineOptions {
+  onError: NonNullable<ConnectionOptions["onError"]> | undefined;
+  logger: Logger;
+  /** Without a slash at its end; empty for none. */
+  mount: string;
+}
+
+/** The defaults, each with its reason. */
+export const DEFAULT_LIMITS: Readonly<Required<Limits>> = {
+  // Kerberos tickets and client certificates take tens of KiB; Apache's own limit is 100 fields of 8 KiB.
+  maxHeaderBytes: 65536,
+  // As Tomcat and Apache (LimitRequestFields).
+  maxHeaderCount: 100,
+  // nginx, lighttpd and mod_fcgid cannot send more than 64 KiB; mod_proxy_fcgi can.
+  maxParamsBytes: 262144,
+  maxParamsCount: 1024,
+  // As Apache's LimitRequestBody.
+  maxBodyBytes: 1073741824,
+  // Enough to keep a fast handler busy, and little enough for hundreds of slow ones.
+  maxBufferedBytes: 1048576,
+  // More than the workers of any one web server, each of which may keep a connection.
+  maxConnections: 16384,
+  maxConcurrentRequests: 128,
+  maxRequestsPerConnection: 0,
+  // Web servers have the whole head before they send it, so only a broken one is slow.
+  headTimeout: 30_000,
+  // As Apache's Timeout: longer than it waits for its own client.
+  bodyTimeout: 60_000,
+  // A web server stops reading while its own client is slow, which may last several of its time limits.
+  writeTimeout: 300_000,
+  idleTimeout: 0,
+  // As the time that systemd, Docker and Kubernetes leave before SIGKILL, or less.
+  shutdownTimeout: 10_000,
+};
+
+/**
+ * Checks options and adds the defaults.
+ *
+ * @throws {RangeError} for a number that makes no sense
+ * @throws {TypeError} for a value of a wrong type
+ */
+export function resolveSettings(options: AjpOptions, onIgnoredAttribute: (name: string) => void): Settings {
+  const limits = { ...DEFAULT_LIMITS };
+  for (const name of Object.keys(DEFAULT_LIMITS) as (keyof Limits)[]) {
+    const value = options[name];
+    if (value === undefined) continue;
+    if (typeof value !== "number" || !(value >= 0) || (!Number.isInteger(value) && value !== Infinity)) {
+      throw new RangeError(`Cannot use ${name} ${String(value)}: it must be a whole number of 0 or more`);
+    }
+    limits[name] = value;
+  }
+  if (limits.maxRequestsPerConnection === 0) limits.maxRequestsPerConnection = Infinity;
+  // FastCGI would tell the web server that it may send nothing at all.
+  for (const name of ["maxConnections", "maxConcurrentRequests"] as const) {
+    if (limits[name] === 0) throw new RangeError(`Cannot use ${name} 0: it must be 1 or more`);
+  }
+  return {
+    ...limits,
+    ...resolveAjpOptions(options, onIgnoredAttribute),
+    onError: options.onError,
+    logger: options.logger ?? console,
+    mount: normalizeMount(options.mount ?? ""),
+  };
+}
+
+function normalizeMount(mount: string): string {
+  const path = mount.replace(/\/+$/, "");
+  if (path !== "" && !path.startsWith("/")) {
+    throw new TypeError(`Cannot use mount "${mount}": it must begin with "/"`);
+  }
+  return encodePath(path);
+}

@@ -237,7 +237,7 @@ export function encodeForwardRequest(
   const methodCode = METHOD_CODES.get(request.method) ?? wire.STORED_METHOD;
   const attributes = Object.entries(request.attributes) as [StringAttribute, string][];
   let length = 2 + stringSize(request.protocol) + stringSize(request.uri) + stringSize(request.remoteAddr) +
-    stringSize(request.remoteHost) + stringSize(request.serverName) + 5 +
+    stringSize(request.remoteHost) + stringSize(request.serverName) + 3 +
     headersSize(request.headers, REQUEST_HEADER_CODES) + 1;
   for (const secret of request.secrets) length += 1 + stringSize(secret);
   for (const [, value] of attributes) length += 1 + stringSize(value);

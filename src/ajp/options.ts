@@ -41,6 +41,6 @@ function attributeFilter(allowed: AjpOptions["allowedAttributes"]): (name: strin
   if (allowed === undefined) return () => false;
   if (typeof allowed === "function") return allowed;
   // The whole name must match: with a part of it, "MY_" would let "NOT_MY_SECRET" in.
-  const whole = new RegExp(`^(?:${allowed.source})$`, allowed.flags.replace(/[gy]/g, ""));
+  const whole = new RegExp(`^(?:${allowed.source})$`, allowed.flags.replace(/[gmy]/g, ""));
   return (name) => whole.test(name);
 }

@@ -8,12 +8,13 @@
  * | request side  | packet arrives                                   | response side ends                            |
  * |---------------|--------------------------------------------------|-----------------------------------------------|
  * | idle          | Forward Request → active; CPing → CPong          |                                               |
- * | active        | waits: the web server is early                   | End Response → idle                           |
+ * | active        | waits: the web server is early                   | End Response → idle; what waited is taken     |
  * | active, owed  | is data, whatever it looks like; owed no more    | End Response is held back → ending            |
  * | ending (owed) | is data and dropped; End Response → idle         |                                               |
  *
  * `owed` becomes true with a Forward Request whose content-length is not 0, and with each Get Body Chunk sent. Never is
- * a chunk asked for while one is owed, after the end of a body, or beyond its content-length.
+ * a chunk asked for while one is owed, after the end of a body, or beyond its content-length. What was there before the
+ * question is no answer to it: a chunk that is to be asked for while something waits ends the conversation.
  *
  * An error that HTTP can answer is answered with its status and End Response without reuse; after a head has been sent
  * there is no End Response at all, since any would make the cut body look whole.
@@ -62,6 +63,9 @@ export class AjpServer implements ServerMachine {
   #current: AjpExchange | undefined;
   #owed = false;
   #keep = true;
+  #receiving = false;
+  /** The web server broke a rule, and may go on to. */
+  #refused = false;
   #served = 0;
   #emptyPackets = 0;
 
@@ -90,12 +94,16 @@ export class AjpServer implements ServerMachine {
   receive(chunk: Uint8Array): void {
     if (this.closing !== "open") return;
     this.#input.push(chunk);
+    this.#receiving = true;
     try {
       while (this.closing === "open" && this.#nextPacket());
     } catch (error) {
       this.#refuse(error as ProtocolError);
       throw error;
+    } finally {
+      this.#receiving = false;
     }
+    if (!this.#keep) this.drain();
   }
 
   receiveEnd(error: ProtocolError): void {
@@ -110,7 +118,7 @@ export class AjpServer implements ServerMachine {
     const error = new ProtocolError("ERR_TIMEOUT", `The web server did not send the ${waiting} in time`, {
       statusHint: waiting === "body" ? 408 : 0,
     });
-    if (waiting === "request") this.closing = "linger";
+    if (waiting === "request") this.closing = "end";
     else if (this.#current?.ending) this.#endResponse(false);
     else this.#refuse(error);
     return error;
@@ -118,7 +126,7 @@ export class AjpServer implements ServerMachine {
 
   drain(): void {
     this.#keep = false;
-    if (this.#current === undefined && this.#input.length === 0 && this.closing === "open") this.closing = "linger";
+    if (this.#current === undefined && this.#input.length === 0 && this.closing === "open") this.closing = "end";
   }
 
   /** @returns whether there was a whole packet */
@@ -185,7 +193,10 @@ export class AjpServer implements ServerMachine {
     this.#owed = false;
     const exchange = this.#current!;
     const data = codec.decodeData(payload);
-    if (!exchange.takeData(data, this.#options.maxBodyBytes)) this.#keep = false;
+    if (!exchange.takeData(data, this.#options.maxBodyBytes)) {
+      this.#keep = false;
+      this.#refused = true;
+    }
     if (exchange.ending) this.#endResponse(true);
   }
 
@@ -194,20 +205,21 @@ export class AjpServer implements ServerMachine {
     const exchange = this.#current;
     this.#owed = false;
     this.#keep = false;
+    this.#refused = true;
     this.#input.clear();
     if (exchange !== undefined) {
       // The driver answers, as it knows whether a head has been sent.
       exchange.abort(error);
       if (this.closing === "open") this.closing = "destroy";
     } else if (error.statusHint === 0) {
-      this.closing = "destroy";
+      // The end of a response before it may still have to leave.
+      this.closing = this.output.length > 0 ? "linger" : "destroy";
     } else {
       const body = plainBody(error.statusHint);
       this.writeHead(plainHead(error.statusHint, body.length));
       codec.encodeSendBodyChunk(this.output, body);
       codec.encodeEndResponse(this.output, false);
       this.closing = "linger";
-      this.#onRejected(error);
     }
   }
 
@@ -215,11 +227,23 @@ export class AjpServer implements ServerMachine {
     const exchange = this.#current!;
     const reuse = keep && this.#keep && this.#served < this.#options.maxRequestsPerConnection;
     codec.encodeEndResponse(this.output, reuse);
+    const owed = this.#owed;
     this.#current = undefined;
     this.#owed = false;
     this.progress++;
-    if (!reuse) this.closing = "linger";
+    // From a web server that keeps the rules nothing comes but a packet that is owed.
+    if (!reuse) this.closing = owed || this.#refused || this.#input.length > 0 ? "linger" : "end";
     exchange.events.onFinished();
+    if (!this.#receiving && this.#input.length > 0) this.#takeEarly();
+  }
+
+  /** Takes what came while a request ran, now that it is its turn. */
+  #takeEarly(): void {
+    try {
+      this.receive(EMPTY);
+    } catch (error) {
+      this.#onRejected(error as ProtocolError);
+    }
   }
 
   // What an exchange does on its connection:
@@ -231,6 +255,12 @@ export class AjpServer implements ServerMachine {
   /** Asks for the next packet, of at most `most` bytes. */
   ask(most: number): void {
     if (this.#owed) return;
+    if (!this.#receiving && this.#input.length > 0) {
+      const error = rejection(400, "Cannot take a packet that nobody asked for", "ERR_AJP_UNEXPECTED_PACKET");
+      this.#refuse(error);
+      this.#onRejected(error);
+      return;
+    }
     this.#owed = true;
     this.progress++;
     codec.encodeGetBodyChunk(this.output, Math.min(this.#options.packetSize - wire.DATA_OVERHEAD, most));

@@ -218,7 +218,18 @@ class CgiMeta implements RequestMeta {
       cipher: this.#variables.get("SSL_CIPHER") || undefined,
       keySize: Number.isInteger(keySize) && keySize > 0 ? keySize : undefined,
       sessionId: this.#variables.get("SSL_SESSION_ID") || undefined,
-      clientCert: this.#variables.get("SSL_CLIENT_CERT") || undefined,
+      clientCert: this.#clientCert,
     };
+  }
+
+  /** The leaf and, from mod_ssl, the certificates that the client sent with it. */
+  get #clientCert(): string | undefined {
+    let chain = this.#variables.get("SSL_CLIENT_CERT");
+    if (!chain) return undefined;
+    for (let n = 0;; n++) {
+      const next = this.#variables.get(`SSL_CLIENT_CERT_CHAIN_${n}`);
+      if (!next) return chain;
+      chain += chain.endsWith("\n") ? next : `\n${next}`;
+    }
   }
 }

@@ -62,8 +62,11 @@ export interface Exchange {
 /** What the connection waits for, which says which time limit runs. */
 export type Waiting = "nothing" | "request" | "head" | "body";
 
-/** How a connection goes on: "linger" sends FIN and reads on for a while, "destroy" drops it. */
-export type Closing = "open" | "linger" | "destroy";
+/**
+ * How a connection goes on once `output` has been sent: "end" closes it, "linger" sends FIN and reads on for a while
+ * since something may still come, "destroy" drops it at once and `output` with it.
+ */
+export type Closing = "open" | "end" | "linger" | "destroy";
 
 /** One connection's conversation, seen from the application's side. */
 export interface ServerMachine {

@@ -10,10 +10,14 @@ export type NameValuePair = [name: string, value: string];
  * record.
  *
  * @param maxCount pairs over this are a 431
+ * @param pairs where they are put, for a caller to whom those before an error are of use
  * @throws {ProtocolError} ERR_FASTCGI_PARAMS when the last pair is cut off, ERR_HEADERS_TOO_LARGE
  */
-export function decodeNameValuePairs(bytes: Uint8Array, maxCount: number = Infinity): NameValuePair[] {
-  const pairs: NameValuePair[] = [];
+export function decodeNameValuePairs(
+  bytes: Uint8Array,
+  maxCount: number = Infinity,
+  pairs: NameValuePair[] = [],
+): NameValuePair[] {
   let at = 0;
   while (at < bytes.length) {
     let nameLength = bytes[at++]!;

@@ -13,6 +13,7 @@
  *
  * BEGIN_REQUEST makes a request, and END_REQUEST, sent, ends it; its id may then be used again. The handler starts at
  * the end of PARAMS: some web servers send no STDIN at all, or hold its end back until they have seen the response.
+ * DATA is for filters: before the end of PARAMS it is an error like STDIN, after it it is ignored.
  *
  * The protocol has no flow control. What arrives before the handler wants it is queued up to a bound; over it the
  * connection is not read until that handler has read on, or has ended.
@@ -38,11 +39,11 @@ import type {
   Waiting,
 } from "../connection/machine.ts";
 import { ProtocolError, rejection } from "../errors.ts";
-import type { RequestHead } from "../http/request_head.ts";
+import type { HeaderPair, RequestHead } from "../http/request_head.ts";
 import { plainBody, plainHead, type ResponseHead } from "../http/response.ts";
 import * as codec from "./codec.ts";
 import * as wire from "./constants.ts";
-import { decodeNameValuePairs, encodeNameValuePair, nameValuePairSize } from "./name_value.ts";
+import { decodeNameValuePairs, encodeNameValuePair, type NameValuePair, nameValuePairSize } from "./name_value.ts";
 
 /** What the machine must be told. */
 export interface FastCgiServerOptions extends MetaVariableLimits {
@@ -59,6 +60,10 @@ export interface FastCgiServerOptions extends MetaVariableLimits {
 const PIECE_COST = 128;
 /** The most that one `onBody()` joins from small pieces. */
 const JOINED_PIECES = 65536;
+/** A queued piece that is a smaller part than this of the chunk that it came in is copied, to let the chunk go. */
+const MIN_PART = 1 / 8;
+/** Any moment may bring room for another request. */
+const RETRY_AFTER: HeaderPair = ["retry-after", "1"];
 
 /** The application's side of one FastCGI connection. */
 export class FastCgiServer implements ServerMachine {
@@ -81,6 +86,9 @@ export class FastCgiServer implements ServerMachine {
   #paddingLeft = 0;
   #receiver: FastCgiExchange | undefined;
   #keep = true;
+  #draining = false;
+  /** Requests that have ended before their STDIN did. */
+  #unfinished = 0;
   #served = 0;
 
   constructor(options: FastCgiServerOptions, onRequest: OnRequest, onRejected: OnRejected) {
@@ -98,7 +106,8 @@ export class FastCgiServer implements ServerMachine {
   }
 
   get waiting(): Waiting {
-    if (this.closing !== "open") return "nothing";
+    // What is not read cannot be late.
+    if (this.closing !== "open" || !this.wantsInput) return "nothing";
     const [first] = this.#waiting;
     if (first !== undefined) return first.state === "reading-params" ? "head" : "body";
     if (this.#requests.size > 0) return "nothing";
@@ -111,6 +120,7 @@ export class FastCgiServer implements ServerMachine {
     this.#input.push(chunk);
     try {
       while (this.closing === "open" && this.#step());
+      if (this.#draining) this.#closeIfIdle();
     } catch (error) {
       this.#refuse(error as ProtocolError);
       throw error;
@@ -129,7 +139,7 @@ export class FastCgiServer implements ServerMachine {
     });
     const [first] = this.#waiting;
     if (first === undefined) {
-      this.closing = waiting === "request" ? "linger" : "destroy";
+      this.closing = waiting === "request" ? "end" : "destroy";
     } else if (first.state === "reading-params") {
       this.#keep = false;
       this.#reject(first.requestId, error);
@@ -142,7 +152,8 @@ export class FastCgiServer implements ServerMachine {
 
   drain(): void {
     this.#keep = false;
-    if (this.#requests.size === 0 && this.#record === undefined && this.#input.length === 0) this.#closeIfDone();
+    this.#draining = true;
+    this.#closeIfIdle();
   }
 
   /** @returns whether it came any further */
@@ -179,6 +190,8 @@ export class FastCgiServer implements ServerMachine {
     this.#paddingLeft -= input.skip(this.#paddingLeft);
     if (this.#paddingLeft > 0) return false;
     this.#record = undefined;
+    // The rest of a body that nobody wanted may take its time.
+    if (this.#requests.size === 0 && this.#served > 0) this.progress++;
     return true;
   }
 
@@ -195,7 +208,10 @@ export class FastCgiServer implements ServerMachine {
     }
     // Late records for a request that has ended are normal.
     const exchange = this.#requests.get(requestId);
-    if (exchange === undefined) return undefined;
+    if (exchange === undefined) {
+      if (type === wire.STDIN && record.contentLength === 0 && this.#unfinished > 0) this.#unfinished--;
+      return undefined;
+    }
     const { state } = exchange;
     switch (type) {
       case wire.PARAMS:
@@ -204,6 +220,9 @@ export class FastCgiServer implements ServerMachine {
       case wire.STDIN:
         if (state === "reading-params" && record.contentLength > 0) throw unexpected(type, state);
         return exchange;
+      case wire.DATA:
+        if (state === "reading-params" && record.contentLength > 0) throw unexpected(type, state);
+        return undefined;
       case wire.END_REQUEST:
       case wire.STDOUT:
       case wire.STDERR:
@@ -243,6 +262,11 @@ export class FastCgiServer implements ServerMachine {
       this.#reject(requestId, rejection(503, "Cannot take more requests at once on a connection", "ERR_OVERLOADED"));
       return;
     }
+    if (this.#draining && this.#requests.size > 0) {
+      // Requests that overlap would keep the connection for ever.
+      this.#reject(requestId, rejection(503, "Cannot take a request while the server ends", "ERR_SHUTDOWN"));
+      return;
+    }
     const exchange = new FastCgiExchange(this, requestId);
     this.#requests.set(requestId, exchange);
     this.waitFor(exchange);
@@ -256,13 +280,13 @@ export class FastCgiServer implements ServerMachine {
       [wire.MAX_REQS_NAME]: String(this.options.maxConcurrentRequests),
       [wire.MPXS_CONNS_NAME]: "1",
     };
-    let names: string[];
+    const pairs: NameValuePair[] = [];
     try {
-      names = decodeNameValuePairs(content).map(([name]) => name);
+      decodeNameValuePairs(content, Infinity, pairs);
     } catch {
-      names = []; // a pair that runs over its record asks for nothing
+      // A pair that runs over its record asks for nothing.
     }
-    const asked = Object.keys(known).filter((name) => names.includes(name));
+    const asked = Object.keys(known).filter((known) => pairs.some(([name]) => name === known));
     let length = 0;
     for (const name of asked) length += nameValuePairSize(name, known[name]!);
     codec.encodeRecordHeader(this.output, wire.GET_VALUES_RESULT, wire.MANAGEMENT_ID, length);
@@ -288,7 +312,8 @@ export class FastCgiServer implements ServerMachine {
   /** Answers a request that the handler never sees. */
   #reject(requestId: number, error: ProtocolError): void {
     const body = plainBody(error.statusHint);
-    this.writeHead(requestId, plainHead(error.statusHint, body.length));
+    const more: HeaderPair[] = error.statusHint === 503 ? [RETRY_AFTER] : [];
+    this.writeHead(requestId, plainHead(error.statusHint, body.length, more));
     this.writeBody(requestId, body);
     this.#writeEnd(requestId, false);
     this.#forget(requestId);
@@ -300,14 +325,22 @@ export class FastCgiServer implements ServerMachine {
     if (exchange !== undefined) {
       this.#requests.delete(requestId);
       this.#full.delete(exchange);
+      if (!exchange.stdinEnded) this.#unfinished++;
       this.stopWaiting(exchange);
     }
     if (this.#receiver === exchange) this.#receiver = undefined;
     this.#closeIfDone();
   }
 
+  /** Closes unless something runs or has begun to come in, which is then taken. */
+  #closeIfIdle(): void {
+    if (this.#record === undefined && this.#input.length === 0) this.#closeIfDone();
+  }
+
   #closeIfDone(): void {
-    if (!this.#keep && this.#requests.size === 0 && this.closing === "open") this.closing = "linger";
+    if (!this.#keep && this.#requests.size === 0 && this.closing === "open") {
+      this.closing = this.#unfinished > 0 ? "linger" : "end";
+    }
   }
 
   #writeEnd(requestId: number, stderrUsed: boolean): void {
@@ -388,7 +421,7 @@ export class FastCgiServer implements ServerMachine {
     // Web servers ignore appStatus and would take the cut response for a whole one; only a closed connection says it.
     if (this.#requests.size === 1) {
       this.#requests.clear();
-      this.closing = "destroy";
+      this.closing = "end"; // not "destroy", which would lose what was said on STDERR
     } else {
       this.endAborted(exchange, 1);
     }
@@ -403,6 +436,7 @@ class FastCgiExchange implements Exchange {
   events!: ExchangeEvents;
   readonly requestId: number;
   state: RequestState = "reading-params";
+  stdinEnded = false;
   readonly #machine: FastCgiServer;
   /** PARAMS so far: a view while there is one piece, then a copy that grows. */
   #params: Uint8Array = EMPTY;
@@ -412,6 +446,7 @@ class FastCgiExchange implements Exchange {
   #queued = 0;
   #wanted = false;
   #discarded = false;
+  #bodyEndTold = false;
   #aborted = false;
   #stderrUsed = false;
 
@@ -453,10 +488,12 @@ class FastCgiExchange implements Exchange {
 
   log(text: string): void {
     if (!this.#machine.isActive(this)) return;
-    this.#stderrUsed = true;
-    // Control characters could forge lines of the log.
-    const bytes = new TextEncoder().encode(text.replace(/[^\P{Cc}\n\t]/gu, "?"));
-    codec.encodeStream(this.#machine.output, wire.STDERR, this.requestId, bytes, wire.MAX_STDERR_CONTENT);
+    // Control characters could forge lines of the log, and so could a line that does not begin a record.
+    for (const line of text.replace(/[^\P{Cc}\n\t]/gu, "?").match(/[^\n]+\n?/g) ?? []) {
+      const bytes = new TextEncoder().encode(line);
+      this.#stderrUsed = true;
+      codec.encodeStream(this.#machine.output, wire.STDERR, this.requestId, bytes, wire.MAX_STDERR_CONTENT);
+    }
   }
 
   end(keep = true): void {
@@ -485,7 +522,9 @@ class FastCgiExchange implements Exchange {
 
   takeStreamEnd(type: number): void {
     if (type === wire.PARAMS) this.#machine.start(this, this.#params.subarray(0, this.#paramsLength));
-    else if (type === wire.STDIN && this.state === "reading-body") this.#takeBodyEnd();
+    if (type !== wire.STDIN) return;
+    this.stdinEnded = true;
+    if (this.state === "reading-body") this.#takeBodyEnd();
   }
 
   abortByPeer(): void {
@@ -537,7 +576,8 @@ class FastCgiExchange implements Exchange {
     const ended = this.#received === contentLength;
     if (ended) this.state = "body-ended";
     if (this.#discarded) return;
-    this.#pieces.push(data);
+    const whole = this.#wanted || data.length >= data.buffer.byteLength * MIN_PART;
+    this.#pieces.push(whole ? data : data.slice());
     this.#queued += data.length + PIECE_COST;
     if (this.#wanted) this.#deliver();
     else if (this.#queued > maxBufferedBytes) this.#machine.setFull(this, true);
@@ -551,7 +591,7 @@ class FastCgiExchange implements Exchange {
       this.abort(rejection(400, "The body is shorter than its CONTENT_LENGTH", "ERR_BODY_TRUNCATED"));
     } else if (this.#pieces.length === 0) {
       this.#machine.stopWaiting(this);
-      this.events.onBodyEnd();
+      this.#tellBodyEnd();
     }
   }
 
@@ -567,7 +607,14 @@ class FastCgiExchange implements Exchange {
     this.#queued -= length + count * PIECE_COST;
     if (this.#queued <= this.#machine.options.maxBufferedBytes) this.#machine.setFull(this, false);
     this.events.onBody(count === 1 ? pieces[0]! : concat(pieces));
-    if (this.#pieces.length === 0 && this.state === "body-ended" && !this.#discarded) this.events.onBodyEnd();
+    if (this.#pieces.length === 0 && this.state === "body-ended" && !this.#discarded) this.#tellBodyEnd();
+  }
+
+  /** Once: a pull from within `onBody()` may have told it already. */
+  #tellBodyEnd(): void {
+    if (this.#bodyEndTold) return;
+    this.#bodyEndTold = true;
+    this.events.onBodyEnd();
   }
 }
 

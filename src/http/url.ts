@@ -110,8 +110,12 @@ function startsWithSegment(path: string, mount: string): boolean {
   return next === undefined || next === "/" || next === "?";
 }
 
+/** Not behind a stray "%", with which the character would make an escape that was none: `%2%65`. */
 function unescapeUnreserved(path: string): string {
-  return path.replace(/%(?:2[dD]|3\d|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]|2[eE])/g, decodeURIComponent);
+  return path.replace(
+    /(?<!%[\da-fA-F]?)%(?:2[dD]|3\d|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]|2[eE])/g,
+    decodeURIComponent,
+  );
 }
 
 /** Text from a peer, safe to show in a message: short and without control characters. */

@@ -28,5 +28,7 @@ export function checkAccess(
 }
 
 function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "::1" || hostname === "[::1]" || /^(?:::ffff:)?127\./i.test(hostname);
+  if (hostname === "localhost" || hostname === "::1" || hostname === "[::1]") return true;
+  // Digits to its end: `127.example.com` is a name, of whatever address.
+  return /^(?:::ffff:)?127\.[\d.]+$/i.test(hostname);
 }

@@ -37,7 +37,8 @@ export class Deadlines {
       this.#timer = undefined;
       const now = Date.now();
       for (const deadline of this.#pending) if (deadline.at <= now) deadline.expire();
-      if (this.#pending.size > 0) this.#schedule();
+      // What expired may have begun a limit anew, and with it the timer.
+      if (this.#pending.size > 0 && this.#timer === undefined) this.#schedule();
     }, this.#step);
   }
 }

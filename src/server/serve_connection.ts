@@ -32,7 +32,7 @@ import { Soon } from "./soon.ts";
 /** Output that may wait for a web server that does not read, before its input is no longer read either. */
 const MAX_WAITING_OUTPUT = 65536;
 /** How long, and for how many bytes, a connection that has been answered for good is read on, so that it sees FIN. */
-const LINGER_TIME = 5000;
+const LINGER_TIME = 2000;
 const LINGER_BYTES = 64 * 1024 * 1024;
 
 /** What all connections of a server share. */
@@ -160,7 +160,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     if (this.blocked === undefined && machine.output.length > 0 && machine.closing !== "destroy") this.#write();
     this.#watch();
     if (machine.closing === "destroy") this.#close();
-    else if (machine.closing === "linger" && this.blocked === undefined) this.#linger();
+    else if (machine.closing !== "open" && this.blocked === undefined) this.#closeWrite();
     if (this.#readable !== undefined && this.#mayRead) {
       this.#readable.resolve();
       this.#readable = undefined;
@@ -260,14 +260,17 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   }
 
   /**
-   * Sends FIN and reads on for a while: closing a socket with unread input resets it, and a reset may overtake the
-   * response.
+   * Sends FIN, and reads on for a while where something may still come: closing a socket with unread input resets it,
+   * and a reset may overtake the response.
    */
-  #linger(): void {
+  #closeWrite(): void {
     if (this.#lingering) return;
     this.#lingering = true;
     this.#readLimit.start(LINGER_TIME);
-    this.#transport.closeWrite();
+    const linger = this.#machine.closing === "linger";
+    this.#transport.closeWrite().then(() => {
+      if (!linger) this.#close();
+    });
   }
 
   /** The connection is of no use any more. */

@@ -18,7 +18,7 @@ import type { Exchange, ExchangeEvents } from "../connection/machine.ts";
 import { ProtocolError } from "../errors.ts";
 import type { HeaderPair } from "../http/request_head.ts";
 import { buildRequest, requestMayHaveBody, type SignalSource } from "../http/request.ts";
-import { RequestBody } from "../http/request_body.ts";
+import { type BodySource, RequestBody } from "../http/request_body.ts";
 import {
   isTypelessStringBody,
   mayHaveBody,
@@ -52,12 +52,15 @@ export interface RequestContext {
 
 /** Produced bytes beyond this are sent even though more may follow at once. */
 const HELD_BYTES = 65536;
+/** The most that is given to the connection at once, so that a slow reader is seen to read on. */
+const SLICE_BYTES = 262144;
 const ALLOWED_METHODS: HeaderPair = ["allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"];
 
+type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
 type State = "running" | "answering" | "head-sent" | "over";
 
 /** Runs the handler for one exchange. */
-export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
+export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, Waiter {
   readonly #context: RequestContext;
   readonly #exchange: Exchange;
   #state: State = "running";
@@ -68,11 +71,13 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
   #completed: Deferred<void> | undefined;
   #failed = false;
   /** The response that is being sent, and what of it is held. */
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #reader: BodyReader | undefined;
   #head: ResponseHead | undefined;
   #held: Uint8Array[] = [];
   #heldLength = 0;
   #produced = 0;
+  /** The sending of what was held while the next piece was slow. */
+  #draining: Promise<void> | undefined;
 
   constructor(exchange: Exchange, context: RequestContext) {
     this.#exchange = exchange;
@@ -93,7 +98,7 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
     }
     const target = settings.mount === "" ? head.target : removeMount(head.target, settings.mount);
     const hasBody = requestMayHaveBody(head.method) && head.contentLength !== 0 && target !== undefined;
-    if (hasBody) this.#body = new RequestBody(this.#exchange);
+    if (hasBody) this.#body = new RequestBody(this);
     else this.#exchange.discardBody();
     if (target === undefined) {
       this.#answerPlain(404);
@@ -137,6 +142,17 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
     return this.#controller.signal;
   }
 
+  /** What the handler reads may have to be asked for, or may make room for more. */
+  pullBody(): void {
+    this.#exchange.pullBody();
+    this.#context.flush();
+  }
+
+  discardBody(): void {
+    this.#exchange.discardBody();
+    this.#context.flush();
+  }
+
   onBody(chunk: Uint8Array): void {
     this.#body?.push(chunk);
   }
@@ -148,17 +164,16 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
   onAbort(error: ProtocolError): void {
     if (this.#state === "over") return;
     const answerable = this.#state !== "head-sent" && error.statusHint !== 0;
-    const reader = this.#reader;
     this.#aborted = error;
+    this.#body?.fail(error);
+    this.#dropResponse(error);
     if (answerable) {
       this.#answerPlain(error.statusHint);
     } else {
       this.#exchange.fail();
       this.#finish(error);
     }
-    this.#body?.fail(error);
     this.#controller?.abort(error);
-    reader?.cancel(error).catch(ignore);
   }
 
   onFinished(): void {
@@ -167,10 +182,15 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
 
   /** The next piece of the response is slow: what there is goes now. */
   onWaiting(): void {
-    if (this.#state !== "answering" && this.#state !== "head-sent") return;
-    if (!this.#sendHeld()) return;
-    this.#exchange.flush();
-    this.#context.flush();
+    if (this.#reader === undefined || this.#draining !== undefined) return;
+    if (this.#heldLength > SLICE_BYTES) {
+      this.#draining = this.#drain(this.#reader).then(ignore, ignore).finally(() => {
+        this.#draining = undefined;
+      });
+    } else if (this.#sendHeld()) {
+      this.#exchange.flush();
+      this.#context.flush();
+    }
   }
 
   #respond(response: Response): void {
@@ -205,16 +225,18 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
     if (this.#sendHead(head)) this.#exchange.end();
   }
 
-  async #send(reader: ReadableStreamDefaultReader<Uint8Array>, head: ResponseHead, response: Response): Promise<void> {
+  async #send(reader: BodyReader, head: ResponseHead, response: Response): Promise<void> {
     const { soon } = this.#context;
     try {
       for (;;) {
         soon.add(this);
         const { done, value } = await reader.read();
         soon.delete(this);
-        if (this.#isOver) return;
+        if (this.#draining !== undefined) await this.#draining;
+        if (this.#reader !== reader) return;
         if (done) {
-          this.#endBody(head, response);
+          this.#measure(head, response);
+          if (this.#heldLength <= SLICE_BYTES ? this.#sendHeld() : await this.#drain(reader)) this.#exchange.end();
           this.#context.flush();
           return;
         }
@@ -223,26 +245,49 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
         }
         if (!this.#take(value, head)) {
           reader.cancel(new Error("The body is longer than its Content-Length")).catch(ignore);
+          if (await this.#drain(reader)) this.#exchange.end(false);
           this.#context.flush();
           return;
         }
-        // What is at hand goes out whole; only a web server that does not read stops it.
-        if (this.#heldLength >= HELD_BYTES && (this.#state === "head-sent" || this.#held.length > 1)) {
-          if (!this.#sendHeld()) return;
+        // One chunk alone may be the whole body, whose length is then known.
+        const enough = this.#heldLength >= HELD_BYTES && (this.#state === "head-sent" || this.#held.length > 1);
+        if (enough) {
+          if (!await this.#drain(reader)) return;
           this.#context.flush();
-          while (this.#context.blocked !== undefined) await this.#context.blocked;
-          if (this.#isOver) return;
         }
+        if (this.#context.blocked !== undefined && !await this.#unblocked(reader)) return;
       }
     } catch (error) {
       soon.delete(this);
-      if (this.#isOver) return;
-      reader.cancel(error).catch(ignore);
+      if (this.#reader !== reader) return;
       this.#fail(error);
     }
   }
 
-  /** @returns false when the body is longer than its Content-Length, and so is cut there and ended */
+  /** Sends what is held, no faster than the web server takes it. @returns false when the response is over instead */
+  async #drain(reader: BodyReader): Promise<boolean> {
+    while (this.#heldLength > SLICE_BYTES) {
+      const held = this.#held;
+      const first = held[0]!;
+      this.#held = [first.subarray(0, SLICE_BYTES)];
+      this.#heldLength -= this.#held[0]!.length;
+      const left = this.#heldLength;
+      if (!this.#sendHeld()) return false;
+      this.#held = first.length > SLICE_BYTES ? [first.subarray(SLICE_BYTES), ...held.slice(1)] : held.slice(1);
+      this.#heldLength = left;
+      this.#context.flush();
+      if (!await this.#unblocked(reader)) return false;
+    }
+    return this.#reader === reader && this.#sendHeld();
+  }
+
+  /** Waits until the web server takes more. @returns false when the response is over instead */
+  async #unblocked(reader: BodyReader): Promise<boolean> {
+    while (this.#context.blocked !== undefined) await this.#context.blocked;
+    return this.#reader === reader;
+  }
+
+  /** @returns false when the body is longer than its Content-Length, and so is cut there */
   #take(chunk: Uint8Array, head: ResponseHead): boolean {
     if (chunk.length === 0) return true;
     const room = head.contentLength < 0 ? Infinity : head.contentLength - this.#produced;
@@ -257,22 +302,20 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
       badResponse(`The response body is longer than its Content-Length of ${head.contentLength} and was cut`),
       false,
     );
-    if (this.#sendHeld()) this.#exchange.end(false);
     return false;
   }
 
-  #endBody(head: ResponseHead, response: Response): void {
+  /** The body has ended: what its length was to be, or now is. */
+  #measure(head: ResponseHead, response: Response): void {
     if (head.contentLength >= 0 && this.#produced < head.contentLength) {
       throw badResponse(
         `The response body has ${this.#produced} bytes, less than its Content-Length of ${head.contentLength}`,
       );
     }
-    if (this.#state === "answering") {
-      let { headers } = head;
-      if (isTypelessStringBody(response, this.#held)) headers = [...headers, TEXT_PLAIN];
-      this.#head = { ...head, headers, contentLength: this.#produced };
-    }
-    if (this.#sendHeld()) this.#exchange.end();
+    if (this.#state !== "answering") return;
+    let { headers } = head;
+    if (isTypelessStringBody(response, this.#held)) headers = [...headers, TEXT_PLAIN];
+    this.#head = { ...head, headers, contentLength: this.#produced };
   }
 
   /** Sends the head if it has not been sent, and what is held. @returns false when the request is over instead */
@@ -289,7 +332,6 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
     try {
       this.#exchange.sendHead(head);
     } catch (error) {
-      this.#reader?.cancel(error).catch(ignore);
       this.#fail(error);
       return false;
     }
@@ -301,30 +343,36 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
   #fail(error: unknown): void {
     if (this.#state === "over") return;
     const { settings, observer } = this.#context;
-    observer.handlerError(error, settings.onError !== undefined);
+    const { onError } = settings;
     const headSent = this.#state === "head-sent";
-    this.#reader = undefined;
-    this.#held = [];
-    this.#heldLength = this.#produced = 0;
+    observer.handlerError(error, onError !== undefined);
     this.#exchange.log(describe(error));
+    this.#dropResponse(error);
     if (headSent) {
       this.#exchange.fail();
       this.#finish(error);
-      if (settings.onError !== undefined) attempt(settings.onError, error).catch(ignore);
-      this.#context.flush();
-    } else if (settings.onError === undefined || this.#failed) {
+      if (onError !== undefined) attempt(onError, error).catch(ignore);
+    } else if (onError === undefined || this.#failed) {
       this.#answerPlain(500);
-      this.#context.flush();
     } else {
       // What onError returns may fail in its turn, once.
       this.#failed = true;
       this.#state = "running";
-      attempt(settings.onError, error).then((response) => {
+      attempt(onError, error).then((response) => {
         this.#respond(response);
         this.#context.flush();
-      }).catch((second) => this.#fail(second));
-      this.#context.flush();
+      }, (second) => this.#fail(second));
     }
+    this.#context.flush();
+  }
+
+  /** Gives up the response that is being sent. */
+  #dropResponse(reason: unknown): void {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    this.#held = [];
+    this.#heldLength = this.#produced = 0;
+    reader?.cancel(reason).catch(ignore);
   }
 
   #answerPlain(status: number, headers: HeaderPair[] = [], keep = true): void {
@@ -335,14 +383,11 @@ export class ServedRequest implements ExchangeEvents, SignalSource, Waiter {
     this.#exchange.end(keep);
   }
 
-  get #isOver(): boolean {
-    return this.#state === "over";
-  }
-
   #finish(error: unknown): void {
     if (this.#finished) return;
     this.#finished = true;
     this.#state = "over";
+    this.#reader = undefined;
     this.#aborted ??= error === undefined ? undefined : toProtocolError(error);
     this.#context.observer.stats.activeRequests--;
     if (error === undefined) {
@@ -418,8 +463,11 @@ function toProtocolError(error: unknown): ProtocolError {
 }
 
 function describe(error: unknown): string {
-  if (error instanceof Error) return error.stack ?? `${error.name}: ${error.message}`;
-  return String(error);
+  try {
+    return error instanceof Error ? error.stack ?? `${error.name}: ${error.message}` : String(error);
+  } catch {
+    return "The handler threw something that cannot be shown"; // an object without a prototype, for one
+  }
 }
 
 function ignore(): void {

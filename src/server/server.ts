@@ -205,7 +205,7 @@ class ListeningServer implements Server {
   }
 
   readonly #onSignal = (): void => {
-    this.shutdown();
+    this.shutdown().catch(ignore); // that listening failed is told by `ready` and `finished`
     this.#closeConnections();
   };
 

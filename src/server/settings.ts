@@ -1,3 +1,4 @@
+import { decodeLatin1 } from "../bytes/latin1.ts";
 import { encodePath } from "../http/url.ts";
 import { type MachineOptions, resolveAjpOptions } from "../protocols.ts";
 import type { AjpOptions, ConnectionOptions, Limits, Logger } from "../types.ts";
@@ -73,5 +74,6 @@ function normalizeMount(mount: string): string {
   if (path !== "" && !path.startsWith("/")) {
     throw new TypeError(`Cannot use mount "${mount}": it must begin with "/"`);
   }
-  return encodePath(path);
+  // Web servers escape the bytes of UTF-8.
+  return encodePath(decodeLatin1(new TextEncoder().encode(path)));
 }

@@ -3,7 +3,8 @@ import { writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Apache, describePeers, startApache } from "../support/apache.ts";
+import { type Apache, startApache } from "../support/apache.ts";
+import { describePeers } from "../support/describe_peers.ts";
 
 describePeers("startApache", () => {
   let apache: Apache;

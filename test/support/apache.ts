@@ -7,7 +7,6 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { describe } from "vitest";
 
 const PROGRAM = ["/usr/sbin/apache2", "/usr/local/sbin/apache2"].find(isExecutable);
 const MODULES = "/usr/lib/apache2/modules";
@@ -64,12 +63,6 @@ export interface Apache {
 /** Whether Apache httpd and its modules are installed. */
 export function apacheAvailable(): boolean {
   return PROGRAM !== undefined && existsSync(join(MODULES, "mod_proxy_ajp.so"));
-}
-
-/** `describe` where Apache is installed; elsewhere the tests are skipped, and it says so. */
-export function describePeers(name: string, body: () => void): void {
-  if (!apacheAvailable()) console.warn(`SKIPPED, no Apache httpd here: ${name}`);
-  describe.skipIf(!apacheAvailable())(name, body);
 }
 
 /** A line for an Apache password file. */

@@ -1,0 +1,53 @@
+import { VERSION } from "./version.ts";
+
+/** `isthmus --help` */
+export const HELP = `isthmus ${VERSION} - serve a fetch handler to a web server over AJP13 and FastCGI
+
+Usage:
+  isthmus serve MODULE [options]   Serve the handler that MODULE exports
+  isthmus serve --help             All options, address forms and examples
+  isthmus --help                   This help
+  isthmus --version                The version
+
+Example, with the line for Apache httpd:
+  isthmus serve ./app.ts --ajp 8009
+    ProxyPass "/" "ajp://127.0.0.1:8009/"
+`;
+
+/** `isthmus serve --help` */
+export const SERVE_HELP = `Usage: isthmus serve MODULE [options]
+
+MODULE is a file, relative to the current directory, or the name of a package. Its default export is a handler
+(request, info) => Response, or an object with such a fetch method, for example a Hono app.
+
+Options:
+  --ajp ADDR        Listen for AJP13. May be given several times.
+  --fastcgi ADDR    Listen for FastCGI. May be given several times. At least one address is needed.
+  --secret S        AJP: secret that every request must carry, needed to listen beyond loopback. Default: the
+                    environment variable ISTHMUS_SECRET, which the process list does not show; else none.
+  --packet-size N   AJP: largest packet in bytes, 8192 to 65536, the same as the web server's ProxyIOBufferSize or
+                    max_packet_size. Default: 8192.
+  --mount PATH      Path prefix that is taken off the URLs that the handler sees. Default: none.
+  --mode MODE       Permissions of unix sockets, in octal. Default: what the umask leaves.
+  -h, --help        This help.
+
+ADDR is one of:
+  8009                a port on 127.0.0.1; 0 lets the system choose one
+  127.0.0.1:8009      an IPv4 address or a host name, and a port
+  [::1]:8009          an IPv6 address and a port
+  unix:/run/app.sock  a unix socket
+  fd:3                an inherited descriptor that listens
+
+Examples, each with the line for Apache httpd:
+  ISTHMUS_SECRET=change-me isthmus serve ./app.ts --ajp 8009
+    ProxyPass "/" "ajp://127.0.0.1:8009/" secret=change-me
+  isthmus serve ./app.ts --fastcgi 9000
+    ProxyPass "/" "fcgi://127.0.0.1:9000/" enablereuse=on
+  isthmus serve ./app.ts --fastcgi unix:/run/app.sock --mode 660
+    ProxyPass "/" "unix:/run/app.sock|fcgi://localhost/" enablereuse=on
+  isthmus serve ./app.ts --mount /shop --ajp 8009
+    ProxyPass "/shop" "ajp://127.0.0.1:8009/shop"
+
+One line is printed for each address once all of them listen. SIGTERM and SIGINT finish the requests that run and end
+with status 0; a second signal ends at once. Status 1: it could not run. Status 2: the command line is wrong.
+`;

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+// The command line: words and environment → a command → an exit status.
+import process from "node:process";
+import { parseServe, parseTop } from "./args.ts";
+import { CliError } from "./errors.ts";
+import { HELP, SERVE_HELP } from "./help.ts";
+import { serve } from "./serve.ts";
+import { VERSION } from "./version.ts";
+
+async function run(words: string[]): Promise<void> {
+  switch (parseTop(words)) {
+    case "help":
+      process.stdout.write(HELP);
+      return;
+    case "version":
+      console.log(`isthmus ${VERSION}`);
+      return;
+    case "serve": {
+      const args = parseServe(words.slice(1), process.env["ISTHMUS_SECRET"]);
+      if (args === "help") process.stdout.write(SERVE_HELP);
+      else await serve(args);
+    }
+  }
+}
+
+async function main(): Promise<void> {
+  let status = 0;
+  try {
+    await run(process.argv.slice(2));
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    console.error(`isthmus: ${error.message}`);
+    status = error.status;
+  }
+  // Timers and connections of the application would keep the process alive.
+  await new Promise((resolve) => process.stdout.write("", resolve));
+  process.exit(status);
+}
+
+// Not awaited: an error that the application leaves unhandled ends Bun only once the top level has been passed.
+main();

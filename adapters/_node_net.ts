@@ -176,6 +176,7 @@ class NodeTransport implements Transport {
     const unsent = socket.writableLength > 0;
     const unread = this.#inbox.unread && !socket.writableEnded;
     this.#onClose(undefined);
+    this.#inbox.discard();
     // Only TCP has resets. One waits for unsent bytes unless the socket is destroyed right after, and fails if it is
     // destroyed when there are none.
     const reset = this.peerAddr !== undefined && (unsent || unread);
@@ -198,8 +199,7 @@ class NodeTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     this.#error = error;
-    if (error === undefined) this.#inbox.discard();
-    else this.#inbox.end(error);
+    this.#inbox.end(error);
     const writing = this.#writing;
     this.#writing = undefined;
     writing?.reject(error ?? closedError());

@@ -67,7 +67,7 @@ export { ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.
  *
  * const listener = await listen(
  *   { hostname: "127.0.0.1", port: 9000 },
- *   (transport) => serveConnection("fastcgi", transport, () => new Response("Hello")),
+ *   (transport) => serveConnection(transport, { protocol: "fastcgi" }, () => new Response("Hello")),
  *   (error) => console.error(error),
  * );
  * console.log(listener.addr);
@@ -273,6 +273,7 @@ class BunTransport implements Transport {
     if (this.#closed) return;
     const lost = this.#unsent.length > 0 || this.#inbox.unread;
     this.onClose(undefined);
+    this.#inbox.discard();
     if (lost) this.#socket.terminate();
     else this.#socket.end();
   }
@@ -302,8 +303,7 @@ class BunTransport implements Transport {
     this.#closed = true;
     this.#error = error;
     this.#unsent = [];
-    if (error === undefined) this.#inbox.discard();
-    else this.#inbox.end(error);
+    this.#inbox.end(error);
     this.#drained?.reject(error ?? closedError());
     this.#drained = undefined;
     this.#writeClosed?.();

@@ -66,7 +66,7 @@ export { ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.
  *
  * const listener = await listen(
  *   { hostname: "127.0.0.1", port: 9000 },
- *   (transport) => serveConnection("fastcgi", transport, () => new Response("Hello")),
+ *   (transport) => serveConnection(transport, { protocol: "fastcgi" }, () => new Response("Hello")),
  *   (error) => console.error(error),
  * );
  * console.log(listener.addr);

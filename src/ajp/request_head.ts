@@ -87,6 +87,12 @@ export function toRequestHead(request: ForwardRequest, options: RequestHeadOptio
 
   const scheme = request.isSsl ? "https" : "http";
   const { path, authority } = splitUri(request);
+  if (authority !== undefined) {
+    // It stands for the Host, which is then not to be believed (RFC 9112 section 3.2.2).
+    const pair = headers.find(([name]) => name === "host");
+    if (pair === undefined) headers.push(["host", authority]);
+    else pair[1] = authority;
+  }
   const query = request.attributes.queryString;
   return {
     method: request.method,

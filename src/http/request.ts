@@ -9,7 +9,8 @@ export interface SignalSource {
 /**
  * A real Request whose `signal` is made only when somebody looks at it: on Node an AbortSignal costs more than the
  * Request itself. As the internal slots are real, `instanceof`, `clone()` and `new Request(request)` work as ever; only
- * the `signal` of a `new Request(request)` does not follow this one on Node and Deno.
+ * the `signal` of a `new Request(request)` does not follow this one on Node and Deno, and on Bun its `method` is GET where
+ * Bun does not know the method.
  */
 class IncomingRequest extends Request {
   readonly #source: SignalSource;
@@ -24,10 +25,7 @@ class IncomingRequest extends Request {
   }
 
   override clone(): Request {
-    const copy = super.clone();
-    Object.defineProperty(copy, "signal", { configurable: true, get: () => this.#source.signal });
-    if (copy.method !== this.method) keepMethod(copy, this.method);
-    return copy;
+    return asCopy(super.clone(), this.method, this.#source);
   }
 }
 
@@ -66,6 +64,17 @@ export function buildRequest(
 export function requestMayHaveBody(method: string): boolean {
   const upper = method.toUpperCase();
   return upper !== "GET" && upper !== "HEAD";
+}
+
+/** What a runtime's `clone()` returns is a plain Request; it and its own clones are to be like the first. */
+function asCopy(copy: Request, method: string, source: SignalSource): Request {
+  Object.defineProperty(copy, "signal", { configurable: true, get: () => source.signal });
+  Object.defineProperty(copy, "clone", {
+    configurable: true,
+    value: () => asCopy(Request.prototype.clone.call(copy), method, source),
+  });
+  if (copy.method !== method) keepMethod(copy, method);
+  return copy;
 }
 
 function keepMethod(request: Request, method: string): void {

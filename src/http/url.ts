@@ -95,7 +95,7 @@ export function removeMount(target: string, mount: string): string | undefined {
     } catch {
       return undefined;
     }
-    path = unescapeUnreserved(url.pathname) + url.search;
+    path = normalizeEscapes(url.pathname) + url.search;
     if (!startsWithSegment(path, mount)) return undefined;
   }
   const rest = path.slice(mount.length);
@@ -110,12 +110,15 @@ function startsWithSegment(path: string, mount: string): boolean {
   return next === undefined || next === "/" || next === "?";
 }
 
-/** Not behind a stray "%", with which the character would make an escape that was none: `%2%65`. */
-function unescapeUnreserved(path: string): string {
+/**
+ * RFC 3986 section 6.2.2: unreserved characters unescaped, though not behind a stray "%", with which they would make an
+ * escape that was none (`%2%65`), and the digits of all other escapes in upper case.
+ */
+function normalizeEscapes(path: string): string {
   return path.replace(
     /(?<!%[\da-fA-F]?)%(?:2[dD]|3\d|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]|2[eE])/g,
     decodeURIComponent,
-  );
+  ).replace(/%[\da-fA-F]{2}/g, (escape) => escape.toUpperCase());
 }
 
 /** Text from a peer, safe to show in a message: short and without control characters. */

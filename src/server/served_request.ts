@@ -350,7 +350,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     this.#dropResponse(error);
     if (headSent) {
       this.#exchange.fail();
-      this.#finish(error);
+      this.#finish(toProtocolError(error));
       if (onError !== undefined) attempt(onError, error).catch(ignore);
     } else if (onError === undefined || this.#failed) {
       this.#answerPlain(500);

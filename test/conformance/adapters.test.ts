@@ -221,6 +221,17 @@ describe.each(TRANSPORTS.slice(0, runtime === "node" ? 2 : 4))("Transport over %
     expect(text(await readBytes(transport))).toBe("two");
   });
 
+  test("what came before the connection ended can be read later", async () => {
+    const { transport, peer } = await pair(options(), by);
+    const gone = closed(peer);
+    peer.resume();
+    await transport.closeWrite();
+    const sent = pattern(100_000);
+    peer.end(sent);
+    await Promise.race([gone, delay(50)]);
+    expect(sha(await readBytes(transport))).toBe(sha(sent));
+  });
+
   test("closeWrite sends all that was written before it", async () => {
     const { transport, peer } = await pair(options(), by);
     const sent = pattern(20 * MIB);

@@ -1,4 +1,9 @@
-import { type ContainerPacket, decodeContainerPacket, encodeForwardRequest, type ForwardRequest } from "../../src/ajp/codec.ts";
+import {
+  type ContainerPacket,
+  decodeContainerPacket,
+  encodeForwardRequest,
+  type ForwardRequest,
+} from "../../src/ajp/codec.ts";
 import { written } from "./hex.ts";
 
 /** A Forward Request with everything in it that must be, and what `more` says. */

@@ -88,7 +88,9 @@ export class AjpClient {
 
   /** Sends a Forward Request, and the first packet of its body if that is of known length, in one write. */
   send(request: AjpRequest = {}, body: AjpBody = []): void {
-    const pieces = (Array.isArray(body) ? body : [body]).map((piece) => typeof piece === "string" ? utf8(piece) : piece);
+    const pieces = (Array.isArray(body) ? body : [body]).map((piece) =>
+      typeof piece === "string" ? utf8(piece) : piece
+    );
     this.#body = pieces;
     const { length = pieces.reduce((total, piece) => total + piece.length, 0), ...more } = request;
     const headers = [...(request.headers ?? [])];

@@ -1,7 +1,7 @@
 // A server and clients for one test: all of it ends with the test.
 import { onTestFinished } from "vitest";
 import type { Addr, Handler, HandlerObject, ServeAjpOptions, Server } from "../../src/types.ts";
-import { AjpClient, type AjpBody, type AjpRequest, type AjpResponse } from "./ajp_client.ts";
+import { type AjpBody, AjpClient, type AjpRequest, type AjpResponse } from "./ajp_client.ts";
 import { adapter } from "./runtime.ts";
 import { Log } from "./log.ts";
 

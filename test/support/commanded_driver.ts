@@ -4,7 +4,18 @@ import type { AjpOptions } from "../../src/types.ts";
 import { FakeDriver, responseHead, type Seen } from "./fake_driver.ts";
 import { latin1 } from "./hex.ts";
 
-export const COMMANDS = ["pull", "discard", "head", "body", "long", "flush", "log", "end", "end-close", "fail"] as const;
+export const COMMANDS = [
+  "pull",
+  "discard",
+  "head",
+  "body",
+  "long",
+  "flush",
+  "log",
+  "end",
+  "end-close",
+  "fail",
+] as const;
 export type Command = typeof COMMANDS[number];
 
 /** One thing that happens: bytes come, a command is given, or something else. */
@@ -20,7 +31,10 @@ export type Step =
 export class CommandedDriver {
   readonly driver: FakeDriver;
   readonly #reactions: Command[];
-  readonly #states = new Map<Seen, { head: boolean; over: boolean; pulled: boolean; discarded: boolean; ended: boolean }>();
+  readonly #states = new Map<
+    Seen,
+    { head: boolean; over: boolean; pulled: boolean; discarded: boolean; ended: boolean }
+  >();
 
   constructor(protocol: "ajp" | "fastcgi", reactions: Command[], options: AjpOptions = {}) {
     this.#reactions = [...reactions];

@@ -113,7 +113,7 @@ export class FastCgiClient {
   /** Connects, half-open allowed. */
   static async open(addr: Addr): Promise<FastCgiClient> {
     const target = addr.transport === "tcp" ? { host: addr.hostname, port: addr.port } : { path: addr.path };
-    const socket = connect({ ...target, allowHalfOpen: true });
+    const socket = connect({ ...target, allowHalfOpen: true, noDelay: true });
     const client = new FastCgiClient(socket);
     await once(socket, "connect");
     return client;
@@ -252,7 +252,9 @@ export class FastCgiClient {
 
   #take(chunk: Uint8Array): void {
     this.bytesReceived += chunk.length;
-    const bytes = this.#received.length === 0 ? chunk : concat([this.#received, chunk]);
+    // Plain arrays, not Buffers, as those compare by their class too.
+    const plain = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length);
+    const bytes = this.#received.length === 0 ? plain : concat([this.#received, plain]);
     let at = 0;
     while (bytes.length - at >= wire.RECORD_HEADER_LENGTH) {
       const head = codec.decodeRecordHeader(bytes.subarray(at, at + wire.RECORD_HEADER_LENGTH));

@@ -40,6 +40,9 @@ function secretText(secret: string): string {
 function attributeFilter(allowed: AjpOptions["allowedAttributes"]): (name: string) => boolean {
   if (allowed === undefined) return () => false;
   if (typeof allowed === "function") return allowed;
+  if (!(allowed instanceof RegExp)) {
+    throw new TypeError("Cannot use allowedAttributes: it must be a RegExp or a function");
+  }
   // The whole name must match: with a part of it, "MY_" would let "NOT_MY_SECRET" in.
   const whole = new RegExp(`^(?:${allowed.source})$`, allowed.flags.replace(/[gmy]/g, ""));
   return (name) => whole.test(name);

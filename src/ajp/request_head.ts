@@ -25,6 +25,32 @@ const KNOWN_ATTRIBUTES: ReadonlyMap<string, string> = new Map([
   ["JK_LB_ACTIVATION", "JK_LB_ACTIVATION"],
 ]);
 
+/** The CGI names of what a Forward Request says in fields of its own. */
+const CONNECTOR_PARAMS: ReadonlySet<string> = new Set([
+  "REQUEST_METHOD",
+  "REQUEST_URI",
+  "QUERY_STRING",
+  "SERVER_PROTOCOL",
+  "SERVER_NAME",
+  "SERVER_PORT",
+  "SERVER_ADDR",
+  "REMOTE_ADDR",
+  "REMOTE_HOST",
+  "REMOTE_PORT",
+  "REMOTE_USER",
+  "AUTH_TYPE",
+  "HTTPS",
+  "REQUEST_SCHEME",
+  "JVM_ROUTE",
+  "CONTEXT_PATH",
+  "SERVLET_PATH",
+  "SSL_PROTOCOL",
+  "SSL_CIPHER",
+  "SSL_SESSION_ID",
+  "SSL_CIPHER_USEKEYSIZE",
+  "SSL_CLIENT_CERT",
+]);
+
 /**
  * Checks a Forward Request and makes the head of it.
  *
@@ -183,10 +209,6 @@ class AjpMeta implements RequestMeta {
     const set = (name: string, value: string | null | undefined): void => {
       if (value !== null && value !== undefined) params.set(name, value);
     };
-    // Those of other names first, so that none can stand in for what the connector itself says.
-    for (const [name, value] of request.requestAttributes) {
-      params.set(KNOWN_ATTRIBUTES.get(name) ?? name, latin1ToUtf8(value));
-    }
     const query = attributes.queryString;
     set("REQUEST_METHOD", request.method);
     set("REQUEST_URI", (request.uri ?? "") + (query === undefined ? "" : `?${query}`));
@@ -207,6 +229,11 @@ class AjpMeta implements RequestMeta {
     set("SSL_SESSION_ID", attributes.sslSession);
     set("SSL_CIPHER_USEKEYSIZE", request.sslKeySize?.toString());
     set("SSL_CLIENT_CERT", attributes.sslCert === undefined ? undefined : toPem(attributes.sslCert));
+    for (const [name, value] of request.requestAttributes) {
+      const known = KNOWN_ATTRIBUTES.get(name);
+      // No attribute of another name can stand in for what the connector says, or has not said.
+      if (known !== undefined || !CONNECTOR_PARAMS.has(name)) params.set(known ?? name, latin1ToUtf8(value));
+    }
     return params;
   }
 }

@@ -67,8 +67,16 @@ export class ByteQueue {
 
   /** Throws away up to `n` bytes and returns how many. */
   skip(n: number): number {
-    let skipped = 0;
-    while (skipped < n && this.#length > 0) skipped += this.takeUpTo(n - skipped).length;
+    let left = Math.min(n, this.#length);
+    const skipped = left;
+    while (left > 0) {
+      const here = this.#chunks[this.#first]!.length - this.#offset;
+      const part = Math.min(left, here);
+      this.#length -= part;
+      left -= part;
+      if (part === here) this.#dropFirst();
+      else this.#offset += part;
+    }
     return skipped;
   }
 

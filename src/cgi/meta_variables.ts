@@ -66,7 +66,7 @@ function toVariables(pairs: Iterable<[string, string]>): Variables {
   const variables = new Map<string, string>();
   for (const [name, value] of pairs) {
     // A "Proxy" header must never pass for the setting of that name (httpoxy); nginx sends it on.
-    if (name === "" || name.toUpperCase() === "HTTP_PROXY") continue;
+    if (name === "" || (name.length === 10 && name.toUpperCase() === "HTTP_PROXY")) continue;
     if (name === "CONTENT_LENGTH") {
       const other = variables.get(name);
       if (other !== undefined && other !== value) throw rejection(400, "Cannot take two different CONTENT_LENGTH");
@@ -92,6 +92,7 @@ function readContentLength(variables: Variables, maxBodyBytes: number): number {
 /** The header names of the variables met so far; a web server sends the same ones all day. */
 const headerNames = new Map<string, string>();
 const MAX_HEADER_NAMES = 500;
+const MAX_NAME_LENGTH = 64;
 
 function headerName(variable: string): string {
   let name = headerNames.get(variable);
@@ -101,7 +102,7 @@ function headerName(variable: string): string {
     const dropped = !isToken(name) || isHopByHopRequestHeader(name) || name === "content-length" ||
       name === "content-type";
     if (dropped) name = "";
-    if (headerNames.size < MAX_HEADER_NAMES) headerNames.set(variable, name);
+    if (headerNames.size < MAX_HEADER_NAMES && variable.length <= MAX_NAME_LENGTH) headerNames.set(variable, name);
   }
   return name;
 }

@@ -15,7 +15,10 @@ const CANONICAL: ReadonlyMap<string, string> = new Map([
  */
 export function formatResponseHead(head: ResponseHead): string {
   let text = `Status: ${head.status} ${head.reason}\r\n`;
-  for (const [name, value] of head.headers) text += `${CANONICAL.get(name) ?? name}: ${value}\r\n`;
+  for (const [name, value] of head.headers) {
+    // Only an authorizer may set variables of the web server.
+    if (!name.startsWith("variable-")) text += `${CANONICAL.get(name) ?? name}: ${value}\r\n`;
+  }
   if (head.contentLength >= 0) text += `Content-Length: ${head.contentLength}\r\n`;
   return `${text}\r\n`;
 }

@@ -88,8 +88,8 @@ export interface ServerMachine {
   receive(chunk: Uint8Array): void;
   /** Nothing more will come and nothing can be answered, for the reason in `error`: what runs is aborted. */
   receiveEnd(error: ProtocolError): void;
-  /** The time limit that `waiting` names has passed. Returns what to report. */
-  timeout(): ProtocolError;
+  /** The time limit that `waiting` names has passed. Returns what to report, if `OnRejected` has not been told. */
+  timeout(): ProtocolError | undefined;
   /** No further request is taken; what runs goes on. */
   drain(): void;
 }
@@ -97,5 +97,5 @@ export interface ServerMachine {
 /** Called by a machine with each new request. */
 export type OnRequest = (exchange: Exchange) => void;
 
-/** Called by a machine with a request that it has answered itself without calling the handler. */
+/** Called by a machine with an error of one request that `receive()` does not throw, since the connection goes on. */
 export type OnRejected = (error: ProtocolError) => void;

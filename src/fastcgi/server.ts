@@ -140,12 +140,17 @@ export class FastCgiServer implements ServerMachine {
     const [first] = this.#waiting;
     if (first === undefined) {
       this.closing = waiting === "request" ? "end" : "destroy";
-    } else if (first.state === "reading-params") {
-      this.#keep = false;
-      this.#reject(first.requestId, error);
-    } else {
-      this.#keep = false;
-      first.abort(error);
+      return error;
+    }
+    this.#keep = false;
+    // Those that waited already when this time began are late as well; else each would have the time of all before it.
+    const { progress } = this;
+    const { state } = first;
+    const late = [...this.#waiting].filter((it) => it === first || (it.state === state && it.waitingSince < progress));
+    for (const exchange of late) {
+      if (!this.isActive(exchange)) continue;
+      if (state === "reading-params") this.#reject(exchange.requestId, error, exchange !== first);
+      else exchange.abort(error);
     }
     return error;
   }
@@ -254,16 +259,19 @@ export class FastCgiServer implements ServerMachine {
     this.#served++;
     if (!keepConn || this.#served >= this.options.maxRequestsPerConnection) this.#keep = false;
     if (role !== wire.ROLE_RESPONDER) {
+      this.#unfinished++;
       codec.encodeEndRequest(this.output, requestId, { appStatus: 0, protocolStatus: wire.UNKNOWN_ROLE });
       this.#closeIfDone();
       return;
     }
     if (this.#requests.size >= this.options.maxConcurrentRequests) {
+      this.#unfinished++;
       this.#reject(requestId, rejection(503, "Cannot take more requests at once on a connection", "ERR_OVERLOADED"));
       return;
     }
     if (this.#draining && this.#requests.size > 0) {
       // Requests that overlap would keep the connection for ever.
+      this.#unfinished++;
       this.#reject(requestId, rejection(503, "Cannot take a request while the server ends", "ERR_SHUTDOWN"));
       return;
     }
@@ -310,14 +318,14 @@ export class FastCgiServer implements ServerMachine {
   }
 
   /** Answers a request that the handler never sees. */
-  #reject(requestId: number, error: ProtocolError): void {
+  #reject(requestId: number, error: ProtocolError, report = true): void {
     const body = plainBody(error.statusHint);
     const more: HeaderPair[] = error.statusHint === 503 ? [RETRY_AFTER] : [];
     this.writeHead(requestId, plainHead(error.statusHint, body.length, more));
     this.writeBody(requestId, body);
     this.#writeEnd(requestId, false);
     this.#forget(requestId);
-    this.#onRejected(error);
+    if (report) this.#onRejected(error);
   }
 
   #forget(requestId: number): void {
@@ -374,10 +382,16 @@ export class FastCgiServer implements ServerMachine {
     this.#reject(exchange.requestId, error);
   }
 
+  /** The body of a request is not what it should be, which its handler is told. */
+  report(error: ProtocolError): void {
+    this.#onRejected(error);
+  }
+
   waitFor(exchange: FastCgiExchange): void {
     if (this.#waiting.has(exchange)) return;
     this.#waiting.add(exchange);
     if (this.#waiting.size === 1) this.progress++;
+    exchange.waitingSince = this.progress;
   }
 
   stopWaiting(exchange: FastCgiExchange): void {
@@ -437,6 +451,8 @@ class FastCgiExchange implements Exchange {
   readonly requestId: number;
   state: RequestState = "reading-params";
   stdinEnded = false;
+  /** The machine's `progress` when it began to wait for this request. */
+  waitingSince = 0;
   readonly #machine: FastCgiServer;
   /** PARAMS so far: a view while there is one piece, then a copy that grows. */
   #params: Uint8Array = EMPTY;
@@ -569,7 +585,7 @@ class FastCgiExchange implements Exchange {
     const data = piece.length <= room ? piece : piece.subarray(0, room);
     this.#received += data.length;
     if (this.#received > maxBodyBytes) {
-      this.abort(rejection(413, `The body is longer than ${maxBodyBytes} bytes`, "ERR_BODY_TOO_LARGE"));
+      this.#refuseBody(rejection(413, `The body is longer than ${maxBodyBytes} bytes`, "ERR_BODY_TOO_LARGE"));
       return;
     }
     // The end of STDIN may be held back; CONTENT_LENGTH tells it as well.
@@ -588,11 +604,17 @@ class FastCgiExchange implements Exchange {
     this.state = "body-ended";
     if (this.#discarded) return;
     if (truncated) {
-      this.abort(rejection(400, "The body is shorter than its CONTENT_LENGTH", "ERR_BODY_TRUNCATED"));
+      this.#refuseBody(rejection(400, "The body is shorter than its CONTENT_LENGTH", "ERR_BODY_TRUNCATED"));
     } else if (this.#pieces.length === 0) {
       this.#machine.stopWaiting(this);
       this.#tellBodyEnd();
     }
+  }
+
+  #refuseBody(error: ProtocolError): void {
+    if (this.#aborted) return;
+    this.#machine.report(error);
+    this.abort(error);
   }
 
   #deliver(): void {

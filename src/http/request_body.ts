@@ -14,6 +14,7 @@ export class RequestBody {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #open = true;
+  #pulled = false;
 
   constructor(source: BodySource) {
     this.stream = new ReadableStream<Uint8Array>({
@@ -21,6 +22,7 @@ export class RequestBody {
         this.#controller = controller;
       },
       pull: () => {
+        this.#pulled = true;
         if (this.#open) source.pullBody();
       },
       cancel: () => {
@@ -28,6 +30,11 @@ export class RequestBody {
         source.discardBody();
       },
     }, { highWaterMark: 0 }) as ReadableStream<Uint8Array<ArrayBuffer>>;
+  }
+
+  /** Whether somebody has begun to read, or may. */
+  get touched(): boolean {
+    return this.#pulled || this.stream.locked;
   }
 
   /** Gives a piece to the reader. */

@@ -35,7 +35,7 @@ export class Deadlines {
   #schedule(): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      const now = Date.now();
+      const now = performance.now();
       for (const deadline of this.#pending) if (deadline.at <= now) deadline.expire();
       // What expired may have begun a limit anew, and with it the timer.
       if (this.#pending.size > 0 && this.#timer === undefined) this.#schedule();
@@ -45,7 +45,7 @@ export class Deadlines {
 
 /** One time limit. */
 export class Deadline {
-  /** When it expires, in milliseconds since 1970; 0 while it does not run. */
+  /** When it expires, on the clock of `performance.now()`; 0 while it does not run. */
   at = 0;
   readonly #deadlines: Deadlines;
   readonly #onExpire: () => void;
@@ -61,9 +61,8 @@ export class Deadline {
       this.stop();
       return;
     }
-    const stopped = this.at === 0;
-    this.at = Date.now() + timeout;
-    if (stopped) this.#deadlines.add(this, timeout);
+    this.at = performance.now() + timeout;
+    this.#deadlines.add(this, timeout);
   }
 
   stop(): void {

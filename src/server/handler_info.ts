@@ -1,23 +1,23 @@
 import type { RequestMeta } from "../http/request_head.ts";
 import type { Addr, HandlerInfo, NetAddr, ProtocolName, TlsInfo } from "../types.ts";
 
+/** What knows whether a response has been handed over. */
+export interface Completion {
+  whenCompleted(): Promise<void>;
+}
+
 /** The `info` of one request: nothing in it is worked out before somebody looks at it. */
 export class RequestInfo implements HandlerInfo {
   readonly protocol: ProtocolName;
   readonly peerAddr: Addr | undefined;
   readonly #meta: RequestMeta;
-  readonly #whenCompleted: () => Promise<void>;
+  readonly #completion: Completion;
 
-  constructor(
-    protocol: ProtocolName,
-    peerAddr: Addr | undefined,
-    meta: RequestMeta,
-    whenCompleted: () => Promise<void>,
-  ) {
+  constructor(protocol: ProtocolName, peerAddr: Addr | undefined, meta: RequestMeta, completion: Completion) {
     this.protocol = protocol;
     this.peerAddr = peerAddr;
     this.#meta = meta;
-    this.#whenCompleted = whenCompleted;
+    this.#completion = completion;
   }
 
   get remoteAddr(): NetAddr {
@@ -41,6 +41,6 @@ export class RequestInfo implements HandlerInfo {
   }
 
   get completed(): Promise<void> {
-    return this.#whenCompleted();
+    return this.#completion.whenCompleted();
   }
 }

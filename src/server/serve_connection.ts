@@ -31,7 +31,7 @@ import { Soon } from "./soon.ts";
 
 /** Output that may wait for a web server that does not read, before its input is no longer read either. */
 const MAX_WAITING_OUTPUT = 65536;
-/** How long, and for how many bytes, a connection that has been answered for good is read on, so that it sees FIN. */
+/** How long without a byte, and for how many, a connection that has been answered for good is read on. */
 const LINGER_TIME = 2000;
 const LINGER_BYTES = 64 * 1024 * 1024;
 
@@ -110,6 +110,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   readonly protocol: ProtocolName;
   readonly peerAddr: Addr | undefined;
   blocked: Promise<void> | undefined;
+  readonly uploads: Set<ServedRequest> = new Set();
   readonly #transport: Transport;
   readonly #machine: ServerMachine;
   readonly #readLimit: Deadline;
@@ -161,6 +162,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.#watch();
     if (machine.closing === "destroy") this.#close();
     else if (machine.closing !== "open" && this.blocked === undefined) this.#closeWrite();
+    if (this.blocked !== undefined && !machine.wantsInput) { for (const upload of this.uploads) upload.relieve(); }
     if (this.#readable !== undefined && this.#mayRead) {
       this.#readable.resolve();
       this.#readable = undefined;
@@ -180,11 +182,17 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
         const chunk = await this.#transport.read();
         if (chunk === null) break;
         stats.bytesReceived += chunk.length;
-        if (this.#machine.closing === "open") this.#receive(chunk);
-        else if ((lingered += chunk.length) > LINGER_BYTES) break;
+        if (this.#machine.closing === "open") {
+          this.#receive(chunk);
+        } else {
+          lingered += chunk.length;
+          if (lingered > LINGER_BYTES) break;
+          if (this.#lingering) this.#readLimit.start(LINGER_TIME);
+        }
       }
       this.#break(new ProtocolError("ERR_ABORTED", "The web server closed the connection"));
     } catch (cause) {
+      if (this.#receiving) this.settings.logger.error("isthmus: a connection failed:", cause);
       this.#break(new ProtocolError("ERR_ABORTED", "The connection to the web server broke", { cause }));
     }
     stats.connections--;
@@ -195,11 +203,10 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     try {
       this.#machine.receive(chunk);
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
+      if (!(error instanceof ProtocolError)) throw error; // a mistake of ours: the connection ends, and it is said
       this.observer.protocolError(error);
-    } finally {
-      this.#receiving = false;
     }
+    this.#receiving = false;
     this.flush();
   }
 
@@ -212,7 +219,12 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   #write(): void {
     const chunks = this.#machine.output.take();
     for (const chunk of chunks) this.observer.stats.bytesSent += chunk.length;
-    const blocked = this.#transport.write(chunks);
+    let blocked: Promise<void> | undefined;
+    try {
+      blocked = this.#transport.write(chunks);
+    } catch (cause) {
+      blocked = Promise.reject(cause);
+    }
     if (blocked === undefined) return;
     this.blocked = blocked;
     this.#writeLimit.start(this.settings.writeTimeout);
@@ -255,7 +267,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     const idle = this.#waiting === "request";
     this.#progress = -1;
     const error = this.#machine.timeout();
-    if (!idle) this.observer.protocolError(error);
+    if (error !== undefined && !idle) this.observer.protocolError(error);
     this.flush();
   }
 
@@ -266,10 +278,14 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   #closeWrite(): void {
     if (this.#lingering) return;
     this.#lingering = true;
-    this.#readLimit.start(LINGER_TIME);
-    const linger = this.#machine.closing === "linger";
+    this.#readLimit.stop();
+    // What the transport still holds may take as long as any other write.
+    this.#writeLimit.start(this.settings.writeTimeout);
     this.#transport.closeWrite().then(() => {
-      if (!linger) this.#close();
+      this.#writeLimit.stop();
+      if (this.#closed) return;
+      if (this.#machine.closing === "linger") this.#readLimit.start(LINGER_TIME);
+      else this.#close();
     });
   }
 

@@ -1,15 +1,12 @@
 /**
  * One request from its head to the last byte of its response: Request → handler → Response → commands.
  *
- * | state       | handler answers         | handler fails        | onAbort                              |
- * |-------------|-------------------------|----------------------|--------------------------------------|
- * | "running"   | → answering             | 500 by onError       | answered with its status, or nothing |
- * | "answering" |                         | 500 by onError       | the same; the held response is lost  |
- * | "head-sent" |                         | exchange.fail()      | exchange.fail()                      |
- * | "over"      | body cancelled          | ignored              |                                      |
- *
- * A response whose body is at hand leaves in one write, with its length, even if the handler did not give it: what has
- * been produced is held until the next piece turns out to be slow, or there is enough to send.
+ * | state       | handler answers | handler or its response fails | onAbort                              |
+ * |-------------|-----------------|-------------------------------|--------------------------------------|
+ * | "running"   | → "answering"   | 500, or what onError returns  | answered with its status, or nothing |
+ * | "answering" |                 | the same                      | the same; what is held is lost       |
+ * | "head-sent" |                 | exchange.fail()               | exchange.fail()                      |
+ * | "over"      | body cancelled  | ignored                       |                                      |
  *
  * @module
  */
@@ -19,65 +16,45 @@ import { ProtocolError } from "../errors.ts";
 import type { HeaderPair } from "../http/request_head.ts";
 import { buildRequest, requestMayHaveBody, type SignalSource } from "../http/request.ts";
 import { type BodySource, RequestBody } from "../http/request_body.ts";
-import {
-  isTypelessStringBody,
-  mayHaveBody,
-  plainBody,
-  plainHead,
-  readResponseHead,
-  type ResponseHead,
-  TEXT_PLAIN,
-} from "../http/response.ts";
+import { mayHaveBody, plainBody, plainHead, readResponseHead, type ResponseHead } from "../http/response.ts";
 import { removeMount } from "../http/url.ts";
 import type { Addr, Handler, ProtocolName } from "../types.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { RequestInfo } from "./handler_info.ts";
 import type { Observer } from "./observe.ts";
+import { badResponse, ResponseSender, type SenderContext, type SenderEvents } from "./response_sender.ts";
 import type { Settings } from "./settings.ts";
-import type { Soon, Waiter } from "./soon.ts";
 
 /** What a request needs of its connection. */
-export interface RequestContext {
+export interface RequestContext extends SenderContext {
   readonly handler: Handler;
   readonly settings: Settings;
   readonly observer: Observer;
-  readonly soon: Soon;
   readonly protocol: ProtocolName;
   readonly peerAddr: Addr | undefined;
-  /** Sends what the machine has to send. */
-  flush(): void;
-  /** A promise while the web server does not take what was sent; rejects when the connection breaks. */
-  readonly blocked: Promise<void> | undefined;
+  /** Requests with a body, of which the connection may need to get rid. */
+  readonly uploads: Set<ServedRequest>;
 }
 
-/** Produced bytes beyond this are sent even though more may follow at once. */
-const HELD_BYTES = 65536;
-/** The most that is given to the connection at once, so that a slow reader is seen to read on. */
-const SLICE_BYTES = 262144;
 const ALLOWED_METHODS: HeaderPair = ["allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"];
 
-type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
-type State = "running" | "answering" | "head-sent" | "over";
+type State = "running" | "answering" | "over";
 
 /** Runs the handler for one exchange. */
-export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, Waiter {
+export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, SenderEvents {
   readonly #context: RequestContext;
   readonly #exchange: Exchange;
   #state: State = "running";
   #body: RequestBody | undefined;
+  #sender: ResponseSender | undefined;
   #controller: AbortController | undefined;
   #aborted: ProtocolError | undefined;
   #finished = false;
   #completed: Deferred<void> | undefined;
+  /** Whether onError has been asked. */
+  /** Whether a response that needs no sender has been sent; its end may still be held back. */
+  #answered = false;
   #failed = false;
-  /** The response that is being sent, and what of it is held. */
-  #reader: BodyReader | undefined;
-  #head: ResponseHead | undefined;
-  #held: Uint8Array[] = [];
-  #heldLength = 0;
-  #produced = 0;
-  /** The sending of what was held while the next piece was slow. */
-  #draining: Promise<void> | undefined;
 
   constructor(exchange: Exchange, context: RequestContext) {
     this.#exchange = exchange;
@@ -98,8 +75,10 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     }
     const target = settings.mount === "" ? head.target : removeMount(head.target, settings.mount);
     const hasBody = requestMayHaveBody(head.method) && head.contentLength !== 0 && target !== undefined;
-    if (hasBody) this.#body = new RequestBody(this);
-    else this.#exchange.discardBody();
+    if (hasBody) {
+      this.#body = new RequestBody(this);
+      this.#context.uploads.add(this);
+    } else this.#exchange.discardBody();
     if (target === undefined) {
       this.#answerPlain(404);
       return;
@@ -108,10 +87,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     try {
       const request = buildRequest(head, target, this.#body?.stream ?? null, this);
       observer.stats.totalRequests++;
-      result = handler(
-        request,
-        new RequestInfo(protocol, peerAddr, head.meta, () => this.#whenCompleted()),
-      );
+      result = handler(request, new RequestInfo(protocol, peerAddr, head.meta, this));
     } catch (error) {
       if (isRejection(error)) {
         observer.protocolError(error);
@@ -163,7 +139,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
 
   onAbort(error: ProtocolError): void {
     if (this.#state === "over") return;
-    const answerable = this.#state !== "head-sent" && error.statusHint !== 0;
+    const answerable = !this.#headSent && error.statusHint !== 0;
     this.#aborted = error;
     this.#body?.fail(error);
     this.#dropResponse(error);
@@ -180,17 +156,27 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     this.#finish(undefined);
   }
 
-  /** The next piece of the response is slow: what there is goes now. */
-  onWaiting(): void {
-    if (this.#reader === undefined || this.#draining !== undefined) return;
-    if (this.#heldLength > SLICE_BYTES) {
-      this.#draining = this.#drain(this.#reader).then(ignore, ignore).finally(() => {
-        this.#draining = undefined;
-      });
-    } else if (this.#sendHeld()) {
-      this.#exchange.flush();
-      this.#context.flush();
-    }
+  /**
+   * The web server neither takes the response nor can be read, as the body that it sends fills its queue: it may be one
+   * that reads nothing before it has sent everything. A body that the handler has not asked for by now is given up.
+   */
+  relieve(): void {
+    if (this.#state !== "answering" || this.#body === undefined || this.#body.touched) return;
+    this.#body.fail(new ProtocolError("ERR_ABORTED", "The body was not read before the response began"));
+    this.#exchange.discardBody();
+  }
+
+  onCut(error: ProtocolError): void {
+    this.#context.observer.handlerError(error, false);
+  }
+
+  onSent(keep: boolean): void {
+    this.#exchange.end(keep);
+    this.#context.flush();
+  }
+
+  onFailed(error: unknown): void {
+    this.#fail(error);
   }
 
   #respond(response: Response): void {
@@ -200,143 +186,21 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     }
     this.#state = "answering";
     const { method } = this.#exchange.head;
-    let head: ResponseHead;
-    let body: ReadableStream<Uint8Array> | null;
     try {
-      head = readResponseHead(response);
-      body = response.body;
+      const head = readResponseHead(response);
+      const { body } = response;
       if (body !== null && mayHaveBody(method, head.status)) {
-        this.#reader = body.getReader();
-        this.#head = head;
+        this.#sender = new ResponseSender(this.#exchange, this.#context, this, response, body, head);
+        this.#sender.start();
+      } else {
+        cancelBody(response);
+        this.#exchange.sendHead(withoutBody(head, method));
+        this.#answered = true;
+        this.#exchange.end();
       }
     } catch (error) {
       this.#fail(error);
-      return;
     }
-    if (this.#reader !== undefined) {
-      this.#send(this.#reader, head, response);
-      return;
-    }
-    cancelBody(response);
-    if (method !== "HEAD" && head.status !== 304) {
-      // There is no body, whatever a Content-Length of the handler's says; 204 has none at all (RFC 9110 8.6).
-      head = { ...head, contentLength: head.status === 204 ? -1 : 0 };
-    }
-    if (this.#sendHead(head)) this.#exchange.end();
-  }
-
-  async #send(reader: BodyReader, head: ResponseHead, response: Response): Promise<void> {
-    const { soon } = this.#context;
-    try {
-      for (;;) {
-        soon.add(this);
-        const { done, value } = await reader.read();
-        soon.delete(this);
-        if (this.#draining !== undefined) await this.#draining;
-        if (this.#reader !== reader) return;
-        if (done) {
-          this.#measure(head, response);
-          if (this.#heldLength <= SLICE_BYTES ? this.#sendHeld() : await this.#drain(reader)) this.#exchange.end();
-          this.#context.flush();
-          return;
-        }
-        if (!(value instanceof Uint8Array)) {
-          throw badResponse("Cannot send the response: its body has a chunk that is not a Uint8Array");
-        }
-        if (!this.#take(value, head)) {
-          reader.cancel(new Error("The body is longer than its Content-Length")).catch(ignore);
-          if (await this.#drain(reader)) this.#exchange.end(false);
-          this.#context.flush();
-          return;
-        }
-        // One chunk alone may be the whole body, whose length is then known.
-        const enough = this.#heldLength >= HELD_BYTES && (this.#state === "head-sent" || this.#held.length > 1);
-        if (enough) {
-          if (!await this.#drain(reader)) return;
-          this.#context.flush();
-        }
-        if (this.#context.blocked !== undefined && !await this.#unblocked(reader)) return;
-      }
-    } catch (error) {
-      soon.delete(this);
-      if (this.#reader !== reader) return;
-      this.#fail(error);
-    }
-  }
-
-  /** Sends what is held, no faster than the web server takes it. @returns false when the response is over instead */
-  async #drain(reader: BodyReader): Promise<boolean> {
-    while (this.#heldLength > SLICE_BYTES) {
-      const held = this.#held;
-      const first = held[0]!;
-      this.#held = [first.subarray(0, SLICE_BYTES)];
-      this.#heldLength -= this.#held[0]!.length;
-      const left = this.#heldLength;
-      if (!this.#sendHeld()) return false;
-      this.#held = first.length > SLICE_BYTES ? [first.subarray(SLICE_BYTES), ...held.slice(1)] : held.slice(1);
-      this.#heldLength = left;
-      this.#context.flush();
-      if (!await this.#unblocked(reader)) return false;
-    }
-    return this.#reader === reader && this.#sendHeld();
-  }
-
-  /** Waits until the web server takes more. @returns false when the response is over instead */
-  async #unblocked(reader: BodyReader): Promise<boolean> {
-    while (this.#context.blocked !== undefined) await this.#context.blocked;
-    return this.#reader === reader;
-  }
-
-  /** @returns false when the body is longer than its Content-Length, and so is cut there */
-  #take(chunk: Uint8Array, head: ResponseHead): boolean {
-    if (chunk.length === 0) return true;
-    const room = head.contentLength < 0 ? Infinity : head.contentLength - this.#produced;
-    const piece = chunk.length <= room ? chunk : chunk.subarray(0, room);
-    this.#produced += piece.length;
-    if (piece.length > 0) {
-      this.#held.push(piece);
-      this.#heldLength += piece.length;
-    }
-    if (chunk.length <= room) return true;
-    this.#context.observer.handlerError(
-      badResponse(`The response body is longer than its Content-Length of ${head.contentLength} and was cut`),
-      false,
-    );
-    return false;
-  }
-
-  /** The body has ended: what its length was to be, or now is. */
-  #measure(head: ResponseHead, response: Response): void {
-    if (head.contentLength >= 0 && this.#produced < head.contentLength) {
-      throw badResponse(
-        `The response body has ${this.#produced} bytes, less than its Content-Length of ${head.contentLength}`,
-      );
-    }
-    if (this.#state !== "answering") return;
-    let { headers } = head;
-    if (isTypelessStringBody(response, this.#held)) headers = [...headers, TEXT_PLAIN];
-    this.#head = { ...head, headers, contentLength: this.#produced };
-  }
-
-  /** Sends the head if it has not been sent, and what is held. @returns false when the request is over instead */
-  #sendHeld(): boolean {
-    if (this.#state === "answering" && !this.#sendHead(this.#head!)) return false;
-    const held = this.#held;
-    this.#held = [];
-    this.#heldLength = 0;
-    for (const chunk of held) this.#exchange.sendBody(chunk);
-    return true;
-  }
-
-  #sendHead(head: ResponseHead): boolean {
-    try {
-      this.#exchange.sendHead(head);
-    } catch (error) {
-      this.#fail(error);
-      return false;
-    }
-    this.#state = "head-sent";
-    return true;
   }
 
   /** The handler threw, or its response cannot be sent. */
@@ -344,7 +208,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     if (this.#state === "over") return;
     const { settings, observer } = this.#context;
     const { onError } = settings;
-    const headSent = this.#state === "head-sent";
+    const headSent = this.#headSent;
     observer.handlerError(error, onError !== undefined);
     this.#exchange.log(describe(error));
     this.#dropResponse(error);
@@ -366,39 +230,40 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     this.#context.flush();
   }
 
+  get #headSent(): boolean {
+    return this.#answered || (this.#sender?.headSent ?? false);
+  }
+
   /** Gives up the response that is being sent. */
   #dropResponse(reason: unknown): void {
-    const reader = this.#reader;
-    this.#reader = undefined;
-    this.#held = [];
-    this.#heldLength = this.#produced = 0;
-    reader?.cancel(reason).catch(ignore);
+    this.#sender?.cancel(reason);
+    this.#sender = undefined;
   }
 
   #answerPlain(status: number, headers: HeaderPair[] = [], keep = true): void {
     const body = status === 200 ? EMPTY : plainBody(status);
-    this.#state = "head-sent";
+    this.#state = "answering";
     this.#exchange.sendHead(plainHead(status, body.length, headers));
+    this.#answered = true;
     if (body.length > 0 && this.#exchange.head.method !== "HEAD") this.#exchange.sendBody(body);
     this.#exchange.end(keep);
   }
 
-  #finish(error: unknown): void {
+  /** @param error why it is over, unless the response has been sent whole */
+  #finish(error: ProtocolError | undefined): void {
     if (this.#finished) return;
     this.#finished = true;
     this.#state = "over";
-    this.#reader = undefined;
-    this.#aborted ??= error === undefined ? undefined : toProtocolError(error);
+    this.#sender = undefined;
+    this.#aborted ??= error;
+    this.#context.uploads.delete(this);
     this.#context.observer.stats.activeRequests--;
-    if (error === undefined) {
-      this.#body?.fail(new ProtocolError("ERR_ABORTED", "The response has been sent", { initiator: "handler" }));
-    } else {
-      this.#body?.fail(error);
-    }
+    this.#body?.fail(error ?? new ProtocolError("ERR_ABORTED", "The response has been sent", { initiator: "handler" }));
     if (this.#completed !== undefined) this.#settle(this.#completed);
   }
 
-  #whenCompleted(): Promise<void> {
+  /** For `info.completed`. */
+  whenCompleted(): Promise<void> {
     if (this.#completed === undefined) {
       this.#completed = deferred();
       // Who does not wait for it need not handle its failure.
@@ -453,18 +318,22 @@ function cancelBody(response: Response): void {
   if (response?.body && !response.body.locked) response.body.cancel().catch(ignore);
 }
 
-function badResponse(message: string): ProtocolError {
-  return new ProtocolError("ERR_BAD_RESPONSE", message, { initiator: "handler" });
+/** The head of a response that has no body, whatever a Content-Length of the handler's says. */
+function withoutBody(head: ResponseHead, method: string): ResponseHead {
+  // Of these two the length is that of the body that another request would get (RFC 9110 section 8.6).
+  if (method === "HEAD" || head.status === 304) return head;
+  return { ...head, contentLength: head.status === 204 ? -1 : 0 };
 }
 
 function toProtocolError(error: unknown): ProtocolError {
   if (error instanceof ProtocolError) return error;
-  return new ProtocolError("ERR_BAD_RESPONSE", "The response broke", { initiator: "handler", cause: error });
+  return badResponse("The response broke", { cause: error });
 }
 
 function describe(error: unknown): string {
   try {
-    return error instanceof Error ? error.stack ?? `${error.name}: ${error.message}` : String(error);
+    const stack: unknown = error instanceof Error ? error.stack : undefined;
+    return typeof stack === "string" ? stack : String(error);
   } catch {
     return "The handler threw something that cannot be shown"; // an object without a prototype, for one
   }

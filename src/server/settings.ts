@@ -60,12 +60,19 @@ export function resolveSettings(options: AjpOptions, onIgnoredAttribute: (name: 
   for (const name of ["maxConnections", "maxConcurrentRequests"] as const) {
     if (limits[name] === 0) throw new RangeError(`Cannot use ${name} 0: it must be 1 or more`);
   }
+  const { onError, logger = console, mount = "" } = options;
+  if (onError !== undefined && typeof onError !== "function") {
+    throw new TypeError("Cannot use onError: it must be a function");
+  }
+  if (typeof logger?.error !== "function" || typeof logger.warn !== "function") {
+    throw new TypeError("Cannot use logger: it must have the functions error and warn");
+  }
   return {
     ...limits,
     ...resolveAjpOptions(options, onIgnoredAttribute),
-    onError: options.onError,
-    logger: options.logger ?? console,
-    mount: normalizeMount(options.mount ?? ""),
+    onError,
+    logger,
+    mount: normalizeMount(mount),
   };
 }
 

@@ -2,7 +2,7 @@
 // the reason phrase where Tomcat sends the number.
 import { describe, expect, test } from "vitest";
 import type { HandlerInfo } from "../../src/types.ts";
-import { type AjpRequest, type AjpResponse } from "../support/ajp_client.ts";
+import type { AjpRequest, AjpResponse } from "../support/ajp_client.ts";
 import { serve } from "../support/ajp_fixture.ts";
 import { hex, utf8 } from "../support/hex.ts";
 import { Gate } from "../support/until.ts";

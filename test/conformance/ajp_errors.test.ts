@@ -354,3 +354,28 @@ describe("onError", () => {
     expect(asked).toBe(0);
   });
 });
+
+describe("a broken packet while the end of the response is held back for it", () => {
+  for (
+    const [what, request, handler] of [
+      ["after a response without a body", {}, () => new Response(null, { status: 204 })],
+      ["after a response with a body", {}, () => new Response("early")],
+      ["after a plain 500", {}, () => Promise.reject(new Error(SECRET))],
+      ["after a 405 without the handler", { method: "TRACE" }, () => new Response("never")],
+    ] as [string, AjpRequest, Handler][]
+  ) {
+    test(`${what}: the connection is closed and nothing else said`, async () => {
+      const server = await serve(handler);
+      const client = await server.connect();
+      client.send({ method: "POST", ...request, length: 5 });
+      const head = await client.nextPacket();
+      expect(head).toMatchObject({ type: "SendHeaders" });
+      client.write(Uint8Array.of(0x12, 0x34, 0, 1, 5));
+      for (let packet = await client.nextPacket(); packet !== null; packet = await client.nextPacket()) {
+        expect(packet.type).toBe("SendBodyChunk");
+      }
+      await until(() => server.server.stats.connections === 0, "the end of the connection");
+      expect(server.server.stats.activeRequests).toBe(0);
+    });
+  }
+});

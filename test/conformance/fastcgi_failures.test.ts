@@ -89,7 +89,9 @@ describe("a handler that fails", () => {
   test("body breaks after the head: closed without END", async () => {
     const client = await open(() => new Response(brokenStream("error")));
     client.request(1);
-    expect(await client.rest(1)).toMatchObject({ status: 200, text: "half", appStatus: undefined });
+    const response = await client.rest(1);
+    expect(response).toMatchObject({ status: 200, text: "half", appStatus: undefined });
+    expect(response.stderr).toContain("broken");
     await client.closed();
     expect(errors).toHaveLength(1);
   });

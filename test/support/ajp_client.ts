@@ -1,6 +1,6 @@
 // A small AJP13 web server's side over node:net, for tests against real sockets on any runtime. It is strict: what no
 // real web server would take from a container makes it throw.
-import { type Socket } from "node:net";
+import type { Socket } from "node:net";
 import * as codec from "../../src/ajp/codec.ts";
 import * as wire from "../../src/ajp/constants.ts";
 import { ByteQueue } from "../../src/bytes/byte_queue.ts";

@@ -4,7 +4,7 @@ import { concat } from "../../../src/bytes/std.ts";
 import { ajpPacket, forwardPacket } from "../../support/ajp.ts";
 import { dataPacket } from "../../support/ajp_client.ts";
 import { driver, post, types } from "../../support/ajp_driver.ts";
-import { answer, FakeDriver, type Seen } from "../../support/fake_driver.ts";
+import { answer, type FakeDriver, type Seen } from "../../support/fake_driver.ts";
 import { everyByte, hex, latin1, utf8 } from "../../support/hex.ts";
 
 const NOTHING = new Uint8Array(0);

@@ -5,7 +5,7 @@ import type { AjpOptions } from "../../../src/types.ts";
 import { ajpPacket, forwardPacket } from "../../support/ajp.ts";
 import { dataPacket } from "../../support/ajp_client.ts";
 import { driver, post, sent, types } from "../../support/ajp_driver.ts";
-import { echo, FakeDriver, responseHead } from "../../support/fake_driver.ts";
+import { echo, type FakeDriver, responseHead } from "../../support/fake_driver.ts";
 import { hex, toHex, utf8 } from "../../support/hex.ts";
 import { sha } from "../../support/sockets.ts";
 

@@ -149,9 +149,9 @@ describe("the start of a request", () => {
 describe("roles", () => {
   test.each([
     [wire.ROLE_AUTHORIZER, true, "open"],
-    [wire.ROLE_FILTER, false, "end"],
+    [wire.ROLE_FILTER, false, "linger"],
     [0, true, "open"],
-    [65535, false, "end"],
+    [65535, false, "linger"],
   ])("role %i, KEEP_CONN %s: UNKNOWN_ROLE, then %s", (role, keepConn, closing) => {
     const driver = answering().receive(begin(1, keepConn, role));
     expect(types(driver, 1)).toEqual([wire.END_REQUEST]);
@@ -164,6 +164,12 @@ describe("roles", () => {
     driver.receive(record(wire.DATA, 1, utf8("x")), fastCgiRequest(1, variables()));
     expect(types(driver, 1).filter((type) => type === wire.END_REQUEST)).toHaveLength(2);
     expect(driver.thrown).toEqual([]);
+  });
+
+  test("what of a refused request is still to come keeps the connection from being reset", () => {
+    const driver = open({ maxConcurrentRequests: 1 }).receive(started(1, {}, false), record(wire.STDIN, 1), begin(3));
+    answer(driver.seen[0]!.exchange, NONE);
+    expect(driver.machine.closing).toBe("linger");
   });
 
   test("an unknown role without KEEP_CONN lets the others end", () => {

@@ -83,6 +83,7 @@ describe("the length of a body", () => {
     expect(seen!.aborts).toEqual([]);
     driver.receive(stdin(1, "1"), stdin(1, "2"));
     expect(codes(seen!.aborts)).toEqual(["ERR_BODY_TOO_LARGE"]);
+    expect(codes(driver.rejected)).toEqual(["ERR_BODY_TOO_LARGE"]);
     expect(seen!.aborts[0]!.statusHint).toBe(413);
   });
 
@@ -98,6 +99,7 @@ describe("the length of a body", () => {
     }
     driver.receive(end(1));
     expect(codes(seen!.aborts)).toEqual(["ERR_BODY_TRUNCATED"]);
+    expect(codes(driver.rejected)).toEqual(["ERR_BODY_TRUNCATED"]);
     expect(seen!.aborts[0]!.statusHint).toBe(400);
     expect(seen!.ends).toBe(0);
     expect(driver.machine.closing).toBe("open");
@@ -413,19 +415,46 @@ describe("what is waited for", () => {
     expect(driver.machine.closing).toBe("linger");
   });
 
-  test("timeout on a shared connection: one request after the other, those that wait longest first", () => {
-    const driver = echo("fastcgi").receive(post(1, "5"), begin(3), post(5, "5"), post(7, ""));
+  test("timeout on a shared connection: those that have waited longest first, by what they wait for", () => {
+    const driver = echo("fastcgi").receive(post(1, "5"), begin(3), post(5, "5"));
     driver.receive(stdin(1, "1")); // 1 has waited least now
     expect(driver.machine.waiting).toBe("head");
     driver.machine.timeout();
     expect(readResponse(sentFor(driver, 3)).status).toBe(408);
-    expect(driver.machine).toMatchObject({ waiting: "body", closing: "open", active: 3 });
+    expect(driver.machine).toMatchObject({ waiting: "body", closing: "open", active: 2 });
+    driver.receive(stdin(1, "2"));
     driver.machine.timeout();
     expect(readResponse(sentFor(driver, 5)).status).toBe(408);
-    expect(driver.seen.map(({ aborts }) => aborts.length)).toEqual([0, 1, 0]);
-    driver.receive(stdin(1, "2345"), end(1), end(7));
+    expect(driver.seen.map(({ aborts }) => aborts.length)).toEqual([0, 1]);
+    driver.receive(stdin(1, "345"), end(1));
     expect(readResponse(sentFor(driver, 1)).text).toBe("12345");
-    expect(readResponse(sentFor(driver, 7)).text).toBe("");
     expect(driver.machine.closing).toBe("linger");
+  });
+
+  test("timeout: many that came together are late together, and not one after the other", () => {
+    const driver = open();
+    for (let id = 1; id <= 100; id++) driver.receive(begin(id));
+    let periods = 0;
+    while (driver.machine.closing === "open" && periods < 100) {
+      driver.machine.timeout();
+      periods++;
+    }
+    // Those that joined while the first waited have not waited as long as it had.
+    expect(periods).toBe(2);
+    expect(records(driver.sent).filter(({ type }) => type === wire.END_REQUEST)).toHaveLength(100);
+    // What timeout() returned is the driver's to report.
+    expect(driver.rejected).toHaveLength(98);
+  });
+
+  test("timeout: bodies likewise", () => {
+    const driver = echo("fastcgi");
+    for (let id = 1; id <= 10; id++) driver.receive(post(id, "5"));
+    driver.machine.timeout();
+    expect(driver.seen.map(({ aborts }) => aborts.length)).toEqual([1, ...new Array(9).fill(0)]);
+    driver.receive(stdin(10, "12345"));
+    driver.machine.timeout();
+    expect(driver.seen.map(({ aborts }) => aborts.length)).toEqual([...new Array(9).fill(1), 0]);
+    expect(readResponse(sentFor(driver, 10)).text).toBe("12345");
+    expect(driver.machine).toMatchObject({ active: 0, closing: "linger" });
   });
 });

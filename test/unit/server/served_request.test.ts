@@ -75,6 +75,7 @@ function serve(more: Partial<RequestHead>, handler: Handler, options: Connection
     settings: resolveSettings({ logger, ...options }, () => {}),
     observer,
     soon: new Soon(),
+    uploads: new Set(),
     protocol: "ajp",
     peerAddr: undefined,
     flush: () => {},

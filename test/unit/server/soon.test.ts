@@ -11,6 +11,7 @@ test("Soon tells what was not done by the next turn, once", async () => {
   await Promise.resolve();
   expect(waiter.onWaiting).not.toHaveBeenCalled();
   await turn();
+  soon.add({ onWaiting() {} });
   await turn();
   expect(waiter.onWaiting).toHaveBeenCalledTimes(1);
 });

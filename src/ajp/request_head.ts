@@ -1,5 +1,5 @@
 import { latin1ToUtf8 } from "../bytes/latin1.ts";
-import { rejection } from "../errors.ts";
+import { ProtocolError, rejection } from "../errors.ts";
 import { hasControlCharacter, isHopByHopRequestHeader, parseContentLength, trimBlanks } from "../http/header_rules.ts";
 import type { HeaderPair, RequestHead, RequestMeta } from "../http/request_head.ts";
 import { authorityOf, checkAuthority, encodePath, encodeQuery, isToken, printable } from "../http/url.ts";
@@ -149,13 +149,30 @@ function localAuthority(request: ForwardRequest, scheme: "http" | "https"): stri
 function filterAttributes(request: ForwardRequest, options: RequestHeadOptions): void {
   if (request.requestAttributes.length === 0) return;
   request.requestAttributes = request.requestAttributes.filter(([name]) => {
-    if (KNOWN_ATTRIBUTES.has(name) || options.allowsAttribute(name)) return true;
+    if (KNOWN_ATTRIBUTES.has(name) || allows(name, options)) return true;
     if (options.rejectsUnknownAttributes) {
       throw rejection(403, `Cannot take request attribute ${printable(name)}: it is not allowed`, "ERR_AJP_ATTRIBUTE");
     }
     options.onIgnoredAttribute(name);
     return false;
   });
+}
+
+/** The operator's own predicate may throw, which no web server is to blame for. */
+function allows(name: string, options: RequestHeadOptions): boolean {
+  try {
+    return options.allowsAttribute(name);
+  } catch (cause) {
+    throw new ProtocolError(
+      "ERR_AJP_ATTRIBUTE",
+      `Cannot judge request attribute ${printable(name)}: allowedAttributes threw`,
+      {
+        initiator: "local",
+        statusHint: 500,
+        cause,
+      },
+    );
+  }
 }
 
 /** What the web server says besides HTTP, under the names that CGI has for it. */

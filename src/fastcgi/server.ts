@@ -16,7 +16,8 @@
  * DATA is for filters: before the end of PARAMS it is an error like STDIN, after it it is ignored.
  *
  * The protocol has no flow control. What arrives before the handler wants it is queued up to a bound; over it the
- * connection is not read until that handler has read on, or has ended.
+ * connection is not read until that handler has read on, or has ended. Since that holds up all requests of a connection,
+ * one whose web server is seen to multiplex may hold some times as much in all before it comes to that.
  *
  * "error" is the end of the connection, since the web server and this side no longer agree on the state.
  *
@@ -58,6 +59,8 @@ export interface FastCgiServerOptions extends MetaVariableLimits {
 
 /** What a queued piece costs besides its bytes, so that a flood of one-byte records is bounded like any other. */
 const PIECE_COST = 128;
+/** How many times `maxBufferedBytes` a connection may hold where one request's stop would be that of others. */
+const MULTIPLEXED_BUFFERS = 16;
 /** The most that one `onBody()` joins from small pieces. */
 const JOINED_PIECES = 65536;
 /** A queued piece that is a smaller part than this of the chunk that it came in is copied, to let the chunk go. */
@@ -85,6 +88,8 @@ export class FastCgiServer implements ServerMachine {
   #contentLeft = 0;
   #paddingLeft = 0;
   #receiver: FastCgiExchange | undefined;
+  /** Whether the web server has asked for multiplexing, or has begun a request while another ran. */
+  #multiplexed = false;
   #keep = true;
   #draining = false;
   /** Requests that have ended before their STDIN did. */
@@ -102,7 +107,11 @@ export class FastCgiServer implements ServerMachine {
   }
 
   get wantsInput(): boolean {
-    return this.#full.size === 0;
+    if (this.#full.size === 0) return true;
+    if (!this.#multiplexed) return false;
+    let queued = 0;
+    for (const exchange of this.#full) queued += exchange.queued;
+    return queued <= MULTIPLEXED_BUFFERS * this.options.maxBufferedBytes;
   }
 
   get waiting(): Waiting {
@@ -257,6 +266,7 @@ export class FastCgiServer implements ServerMachine {
       throw new ProtocolError("ERR_FASTCGI_RECORD", `Cannot begin request ${requestId}: it runs`);
     }
     this.#served++;
+    if (this.#requests.size > 0) this.#multiplexed = true;
     if (!keepConn || this.#served >= this.options.maxRequestsPerConnection) this.#keep = false;
     if (role !== wire.ROLE_RESPONDER) {
       this.#unfinished++;
@@ -294,6 +304,7 @@ export class FastCgiServer implements ServerMachine {
     } catch {
       // A pair that runs over its record asks for nothing.
     }
+    if (pairs.some(([name]) => name === wire.MPXS_CONNS_NAME)) this.#multiplexed = true;
     const asked = Object.keys(known).filter((known) => pairs.some(([name]) => name === known));
     let length = 0;
     for (const name of asked) length += nameValuePairSize(name, known[name]!);
@@ -459,7 +470,8 @@ class FastCgiExchange implements Exchange {
   #paramsLength = 0;
   #received = 0;
   #pieces: Uint8Array[] = [];
-  #queued = 0;
+  /** What is held of the body, as it is counted. */
+  queued = 0;
   #wanted = false;
   #discarded = false;
   #bodyEndTold = false;
@@ -485,7 +497,7 @@ class FastCgiExchange implements Exchange {
     this.#discarded = true;
     this.#wanted = false;
     this.#pieces = [];
-    this.#queued = 0;
+    this.queued = 0;
     this.#machine.setFull(this, false);
     this.#machine.stopWaiting(this);
   }
@@ -594,9 +606,9 @@ class FastCgiExchange implements Exchange {
     if (this.#discarded) return;
     const whole = this.#wanted || data.length >= data.buffer.byteLength * MIN_PART;
     this.#pieces.push(whole ? data : data.slice());
-    this.#queued += data.length + PIECE_COST;
+    this.queued += data.length + PIECE_COST;
     if (this.#wanted) this.#deliver();
-    else if (this.#queued > maxBufferedBytes) this.#machine.setFull(this, true);
+    else if (this.queued > maxBufferedBytes) this.#machine.setFull(this, true);
   }
 
   #takeBodyEnd(): void {
@@ -626,8 +638,8 @@ class FastCgiExchange implements Exchange {
       length += this.#pieces[count++]!.length;
     }
     const pieces = this.#pieces.splice(0, count);
-    this.#queued -= length + count * PIECE_COST;
-    if (this.#queued <= this.#machine.options.maxBufferedBytes) this.#machine.setFull(this, false);
+    this.queued -= length + count * PIECE_COST;
+    if (this.queued <= this.#machine.options.maxBufferedBytes) this.#machine.setFull(this, false);
     this.events.onBody(count === 1 ? pieces[0]! : concat(pieces));
     if (this.#pieces.length === 0 && this.state === "body-ended" && !this.#discarded) this.#tellBodyEnd();
   }

@@ -114,7 +114,7 @@ function startsWithSegment(path: string, mount: string): boolean {
  * RFC 3986 section 6.2.2: unreserved characters unescaped, though not behind a stray "%", with which they would make an
  * escape that was none (`%2%65`), and the digits of all other escapes in upper case.
  */
-function normalizeEscapes(path: string): string {
+export function normalizeEscapes(path: string): string {
   return path.replace(
     /(?<!%[\da-fA-F]?)%(?:2[dD]|3\d|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE]|2[eE])/g,
     decodeURIComponent,

@@ -84,10 +84,13 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
       return;
     }
     let result: Response | Promise<Response>;
+    let pending: Promise<Response> | undefined;
     try {
       const request = buildRequest(head, target, this.#body?.stream ?? null, this);
       observer.stats.totalRequests++;
       result = handler(request, new RequestInfo(protocol, peerAddr, head.meta, this));
+      // Not `result.then()`: a foreign one may throw.
+      if (isPromise(result)) pending = Promise.resolve(result);
     } catch (error) {
       if (isRejection(error)) {
         observer.protocolError(error);
@@ -97,8 +100,8 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
       }
       return;
     }
-    if (isPromise(result)) {
-      result.then(
+    if (pending !== undefined) {
+      pending.then(
         (response) => {
           this.#respond(response);
           this.#context.flush();
@@ -106,7 +109,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
         (error) => this.#fail(error),
       );
     } else {
-      this.#respond(result);
+      this.#respond(result as Response);
     }
   }
 

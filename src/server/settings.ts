@@ -1,5 +1,5 @@
 import { decodeLatin1 } from "../bytes/latin1.ts";
-import { encodePath } from "../http/url.ts";
+import { encodePath, normalizeEscapes } from "../http/url.ts";
 import { type MachineOptions, resolveAjpOptions } from "../protocols.ts";
 import type { AjpOptions, ConnectionOptions, Limits, Logger } from "../types.ts";
 
@@ -82,5 +82,5 @@ function normalizeMount(mount: string): string {
     throw new TypeError(`Cannot use mount "${mount}": it must begin with "/"`);
   }
   // Web servers escape the bytes of UTF-8.
-  return encodePath(decodeLatin1(new TextEncoder().encode(path)));
+  return normalizeEscapes(encodePath(decodeLatin1(new TextEncoder().encode(path))));
 }

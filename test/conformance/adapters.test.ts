@@ -353,8 +353,8 @@ describe("Transport over TCP alone", () => {
     expect(await failure(transport.read())).toBeInstanceOf(Error);
   });
 
-  // Deno has no way to reset a connection. The reader is perl, since Node takes some resets for a clean end.
-  test.skipIf(runtime === "deno" || !hasPerl())("close resets where bytes are unsent", async () => {
+  // The reader is perl, since Node takes some resets for a clean end.
+  test.runIf(hasPerl())("close resets where bytes are unsent", async () => {
     const server = await open();
     const script = `socket(S, PF_INET, SOCK_STREAM, 0) or die;
       connect(S, pack_sockaddr_in($ARGV[0], inet_aton("127.0.0.1"))) or die;
@@ -371,7 +371,8 @@ describe("Transport over TCP alone", () => {
     transport.close();
     expect(await failure(blocked)).toBeInstanceOf(Error);
     peer.stdin!.end("go\n");
-    expect(await said).toBe("reset");
+    // Deno has no way to reset a connection.
+    expect(await said).toBe(runtime === "deno" ? "end" : "reset");
   });
 
   test("peerAddr is the other end", async () => {
@@ -516,13 +517,16 @@ describe("Listener on a unix socket", () => {
     expect(error.message).toBe(`Cannot listen on ${path}: its directory does not exist`);
   });
 
-  test.skipIf(process.getuid?.() === 0)("a directory that is not writable is said so", async () => {
-    const dir = folder();
-    chmodSync(dir, 0o555);
-    const error = await failure(open({ path: join(dir, "app.sock") }));
-    expect(error.message).toMatch(/permission denied; the directory must be writable$/);
-    expect(error.code).toBe("EACCES");
-  });
+  // To root every directory is writable.
+  if (process.getuid?.() !== 0) {
+    test("a directory that is not writable is said so", async () => {
+      const dir = folder();
+      chmodSync(dir, 0o555);
+      const error = await failure(open({ path: join(dir, "app.sock") }));
+      expect(error.message).toMatch(/permission denied; the directory must be writable$/);
+      expect(error.code).toBe("EACCES");
+    });
+  }
 
   test("a path that no socket can have is said so", async () => {
     const path = join(folder(), "x".repeat(120));

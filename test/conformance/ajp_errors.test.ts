@@ -85,6 +85,23 @@ describe("a handler that fails before the head is a plain 500 that tells nothing
       ["returns an object", () => ({ status: "200" })],
       ["resolves with undefined", () => Promise.resolve(undefined)],
       ["returns Response.error()", () => Response.error()],
+      ["returns a thenable that throws", () => ({
+        then() {
+          throw error;
+        },
+      })],
+      ["returns something whose then cannot be looked at", () => ({
+        get then() {
+          throw error;
+        },
+      })],
+      ["returns an interim response", () => Object.defineProperty(new Response(null), "status", { value: 103 })],
+      ["returns headers that throw", () =>
+        Object.defineProperty(new Response(SECRET), "headers", {
+          get() {
+            throw error;
+          },
+        })],
       ["returns a used body", used],
       ["returns a locked body", () => {
         const response = new Response(SECRET);
@@ -190,7 +207,8 @@ describe("a response that breaks after its head has no End Response", () => {
         return make();
       });
       expect(response).toMatchObject({ status: 200, reuse: undefined });
-      expect(response.text).toMatch(/^ab?$/);
+      // What was held when it broke is lost.
+      expect(response.text).toMatch(/^a?b?$/);
       expect(server.server.stats.handlerErrors).toBe(1);
       expect(server.log.errors).toHaveLength(1);
       expect(await completed.promise).not.toBe("resolved");
@@ -209,7 +227,7 @@ describe("a response that breaks after its head has no End Response", () => {
         }),
       )
     );
-    expect(response).toMatchObject({ status: 200, text: "a", reuse: undefined });
+    expect(response).toMatchObject({ status: 200, text: expect.stringMatching(/^a?$/), reuse: undefined });
   });
 
   test("onError is told, and what it returns is ignored", async () => {
@@ -220,7 +238,7 @@ describe("a response that breaks after its head has no End Response", () => {
         return new Response("ignored");
       },
     });
-    expect(response).toMatchObject({ status: 200, text: "a", reuse: undefined });
+    expect(response).toMatchObject({ status: 200, text: expect.stringMatching(/^a?$/), reuse: undefined });
     expect(errors).toMatchObject([{ message: SECRET }]);
     expect(server.log.errors).toEqual([]);
   });

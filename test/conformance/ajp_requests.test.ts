@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { describe, expect, test } from "vitest";
 import type { HandlerInfo, ServeAjpOptions } from "../../src/types.ts";
 import * as wire from "../../src/ajp/constants.ts";
+import { ajpPacket } from "../support/ajp.ts";
 import { type AjpRequest, CPING, dataPacket, forwardPacket } from "../support/ajp_client.ts";
 import { serve } from "../support/ajp_fixture.ts";
 import { utf8 } from "../support/hex.ts";
@@ -39,10 +40,12 @@ describe("request.method", () => {
   test("stored_method counts only where the method byte says so", async () => {
     const server = await serve((request) => new Response(request.method));
     const client = await server.connect();
-    client.send({ method: "FOO" });
-    expect((await client.readResponse()).text).toBe("FOO");
-    client.send({ method: "GET" });
-    expect((await client.readResponse()).text).toBe("GET");
+    for (const [code, method] of [[2, "GET"], [255, "FOO"]] as const) {
+      const payload = forwardPacket().slice(4, -1);
+      payload[1] = code;
+      client.write(ajpPacket(Uint8Array.of(...payload, 0x0d, 0, 3, ...utf8("FOO"), 0, 0xff)));
+      expect((await client.readResponse()).text).toBe(method);
+    }
   });
 
   for (
@@ -212,6 +215,12 @@ describe("request.headers", () => {
       ],
     });
     expect([...request.headers]).toEqual([["x", "y"]]);
+  });
+
+  test("large ones come with a large packetSize", async () => {
+    const value = "v".repeat(60_000);
+    const { request } = await received({ headers: [["cookie", value]] }, { packetSize: 65536 });
+    expect(request.headers.get("cookie")).toBe(value);
   });
 
   test("blanks around a value go, an empty value stays", async () => {

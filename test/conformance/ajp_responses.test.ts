@@ -101,6 +101,12 @@ describe("response head", () => {
     expect(response.headers).toEqual([["x-a", "a  set-cookie: evil=1"], ["x-b", "  \t"], ["content-length", "0"]]);
   });
 
+  test("large headers leave with a large packetSize", async () => {
+    const value = "v".repeat(60_000);
+    const server = await serve(() => new Response("x", { headers: { "x-large": value } }), { packetSize: 65536 });
+    expect((await server.fetch()).header("x-large")).toBe(value);
+  });
+
   test("Response.redirect and Response.json", async () => {
     const redirect = await answered(() => Response.redirect("http://www.example.com/new", 301));
     expect(redirect).toMatchObject({ status: 301, text: "" });

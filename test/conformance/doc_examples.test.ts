@@ -23,10 +23,24 @@ beforeAll(() => {
   rmSync(DIR, { recursive: true, force: true });
   mkdirSync(DIR, { recursive: true });
   for (const { name, code } of examples) writeFileSync(fileOf(name), `${code}\nexport {};\n`);
-  // An example that goes on serving is ended once it has come to its last line.
+  // The ports are other ones, as other tests may use those of the examples at the same time. An example that goes on
+  // serving is ended once it has come to its last line.
   writeFileSync(
     join(DIR, "run.ts"),
-    `import process from "node:process";
+    `import net from "node:net";
+import process from "node:process";
+function anyPort(options) {
+  return typeof options.port === "number" ? { ...options, port: 0 } : options;
+}
+const { listen } = net.Server.prototype;
+net.Server.prototype.listen = function (options, ...more) {
+  return listen.call(this, anyPort(options), ...more);
+};
+for (const runtime of [globalThis.Deno, globalThis.Bun]) {
+  if (runtime === undefined) continue;
+  const { listen } = runtime;
+  runtime.listen = (options) => listen.call(runtime, anyPort(options));
+}
 await import(process.argv[2]);
 setTimeout(() => process.exit(0), 50);
 `,

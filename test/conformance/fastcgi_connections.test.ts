@@ -50,6 +50,21 @@ describe("several requests at once", () => {
     expect((await client.response(1)).text).toBe(sha(body));
   });
 
+  test("one that does not read its body of 5 MB does not either where the web server multiplexes", async () => {
+    let go!: () => void;
+    const client = await open(async (request) => {
+      if (path(request) === "/lazy") await new Promise<void>((resolve) => go = resolve);
+      return new Response(sha(new Uint8Array(await request.arrayBuffer())));
+    });
+    // As HAProxy asks; the answer is what lets it multiplex.
+    await client.getValues("FCGI_MPXS_CONNS", "FCGI_MAX_REQS");
+    const body = pattern(5 * MIB);
+    client.request(1, { ...POST, REQUEST_URI: "/lazy" }, body);
+    for (let id = 2; id < 20; id++) expect((await client.fetch(id, POST, "x")).status).toBe(200);
+    go();
+    expect((await client.response(1)).text).toBe(sha(body));
+  });
+
   test("STDIN and STDOUT of several alternate", async () => {
     const client = await open((request) => new Response(request.body));
     const ids = [1, 2, 300, 65535];

@@ -242,6 +242,19 @@ describe("AjpServer, answered by status and End Response without reuse", () => {
   });
 });
 
+describe("AjpServer, allowedAttributes", () => {
+  test("that throws is a 500 without reuse", () => {
+    const fake = driver({
+      allowedAttributes: () => {
+        throw new Error("oops");
+      },
+    });
+    fake.receive(forwardPacket({ requestAttributes: [["a", "b"]] }));
+    expectRefused(fake, 500, "ERR_AJP_ATTRIBUTE");
+    expect(fake.thrown).toMatchObject([{ initiator: "local", cause: { message: "oops" } }]);
+  });
+});
+
 describe("AjpServer, the secret", () => {
   const options: AjpOptions = { secret: "s3cret" };
   const accepted = (...secrets: string[]) => driver(options).receive(forwardPacket({ secrets }));

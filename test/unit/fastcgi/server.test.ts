@@ -423,6 +423,13 @@ describe("an abort", () => {
     driver.machine.receiveEnd(abortError());
     expect(driver.seen[0]!.aborts).toHaveLength(1);
   });
+
+  test("the end of the connection cannot be answered, whatever its reason says", () => {
+    const driver = open().receive(started(1));
+    driver.machine.receiveEnd(new ProtocolError("ERR_TIMEOUT", "late", { statusHint: 408 }));
+    expect(driver.seen[0]!.aborts).toMatchObject([{ code: "ERR_TIMEOUT", statusHint: 0 }]);
+    expect(driver.sent).toHaveLength(0);
+  });
 });
 
 describe("a response that broke", () => {

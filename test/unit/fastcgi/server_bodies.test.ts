@@ -228,7 +228,7 @@ describe("what is held of a body", () => {
     ["the request is aborted", (_: Seen, driver: FakeDriver) => driver.receive(record(wire.ABORT_REQUEST, 1))],
     ["the response breaks", ({ exchange }: Seen) => exchange.fail()],
   ])("the reading goes on when %s", (_, act) => {
-    const driver = open({ maxBufferedBytes: 5000 }).receive(post(3), post(1), ...new Array(5).fill(stdin(1, PIECE)));
+    const driver = open({ maxBufferedBytes: 500 }).receive(post(3), post(1), ...new Array(8).fill(stdin(1, PIECE)));
     expect(driver.machine.wantsInput).toBe(false);
     act(driver.seen[1]!, driver);
     expect(driver.machine.wantsInput).toBe(true);
@@ -244,11 +244,30 @@ describe("what is held of a body", () => {
     const driver = open({ maxBufferedBytes: 5000 }).receive(post(1), post(3));
     driver.receive(...new Array(4).fill(stdin(1, PIECE)), ...new Array(4).fill(stdin(3, PIECE)));
     expect(driver.machine.wantsInput).toBe(true);
-    driver.receive(stdin(1, PIECE), stdin(3, PIECE));
-    driver.seen[0]!.exchange.discardBody();
-    expect(driver.machine.wantsInput).toBe(false);
+  });
+
+  test("a connection that is shared holds more in all, and only then do the others have to wait", () => {
+    const driver = open({ maxBufferedBytes: 5000 }).receive(post(1), post(3), post(5));
+    let pieces = 0;
+    while (driver.machine.wantsInput && pieces < 1000) driver.receive(stdin(++pieces % 2 ? 1 : 3, PIECE));
+    expect(pieces).toBe(Math.floor(16 * 5000 / (1000 + 128)) + 1);
+    // One of them has to read on, whichever.
     driver.seen[1]!.exchange.pullBody();
     expect(driver.machine.wantsInput).toBe(true);
+  });
+
+  test.each([
+    ["has begun a request while another ran", [post(1, "0"), post(3)], true],
+    ["has asked for multiplexing", [record(wire.GET_VALUES, 0, pairs({ FCGI_MPXS_CONNS: "" })), post(3)], true],
+    ["has asked for something else", [record(wire.GET_VALUES, 0, pairs({ FCGI_MAX_CONNS: "" })), post(3)], false],
+    ["has sent nothing else", [post(3)], false],
+  ])("a web server that %s", (_, before, passes) => {
+    const driver = open({ maxBufferedBytes: 5000 }).receive(...before, ...new Array(10).fill(stdin(3, PIECE)));
+    expect(driver.machine.wantsInput).toBe(passes);
+    if (!passes) return;
+    driver.receive(fastCgiRequest(9, variables()));
+    answer(driver.seen.at(-1)!.exchange, utf8("quick"));
+    expect(readResponse(sentFor(driver, 9)).text).toBe("quick");
   });
 
   test("a flood of records of one byte is bounded by what they cost", () => {
@@ -367,10 +386,10 @@ describe("what is waited for", () => {
   });
 
   test("nothing, while the reading has stopped: nobody can be late then", () => {
-    const driver = open({ maxBufferedBytes: 1000 }).receive(post(1), post(3));
+    const driver = open({ maxBufferedBytes: 100 }).receive(post(1), post(3));
     driver.seen[1]!.exchange.pullBody();
     expect(driver.machine.waiting).toBe("body");
-    driver.receive(stdin(1, new Uint8Array(1000)));
+    driver.receive(stdin(1, new Uint8Array(1600)));
     expect(driver.machine).toMatchObject({ wantsInput: false, waiting: "nothing" });
     driver.seen[0]!.exchange.pullBody();
     expect(driver.machine).toMatchObject({ wantsInput: true, waiting: "body" });

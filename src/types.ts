@@ -98,7 +98,10 @@ export interface Limits {
   maxParamsCount?: number;
   /** Most bytes of a request body. Default 1073741824 (1 GiB), as Apache's LimitRequestBody. Over it: 413. */
   maxBodyBytes?: number;
-  /** FastCGI: bytes of a request's body held for a slow handler before the socket is no longer read. Default 1048576. */
+  /**
+   * FastCGI: bytes of a request's body held for a slow handler before the socket is no longer read. Default 1048576. On
+   * a connection that the web server multiplexes, 16 times as much for all requests together.
+   */
   maxBufferedBytes?: number;
   /** Most open connections; further ones are closed at once. Default 16384. */
   maxConnections?: number;

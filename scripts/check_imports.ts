@@ -32,11 +32,11 @@ const RULES: Rule[] = [
   { in: "src/mod.ts", may: ["src/*"] },
   { in: "src/errors.ts", may: [] },
   { in: "src/types.ts", may: [`type:${ERRORS}`] },
-  { in: "src/protocols.ts", may: ["src/ajp/", "src/fastcgi/", "src/scgi/", CONNECTION, TYPES] },
+  { in: "src/protocols.ts", may: ["src/ajp/", "src/fastcgi/", "src/scgi/", CGI, CONNECTION, TYPES] },
   { in: "src/bytes/std.ts", may: ["@std/bytes"] },
   { in: BYTES, may: [] },
   { in: HTTP, may: [BYTES, ERRORS, TYPES] },
-  { in: CGI, may: [HTTP, BYTES, ERRORS, TYPES] },
+  { in: CGI, may: [HTTP, BYTES, ERRORS, TYPES, CONNECTION] },
   { in: CONNECTION, may: [`type:${BYTES}`, `type:${HTTP}`, `type:${ERRORS}`, `type:${TYPES}`] },
 
   // Codecs are pure: they know bytes and numbers, no machine.

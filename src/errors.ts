@@ -28,6 +28,12 @@ export type ProtocolErrorCode =
   | "ERR_FASTCGI_UNEXPECTED_RECORD"
   /** The name-value pairs of a request are cut off. */
   | "ERR_FASTCGI_PARAMS"
+  /** The first bytes are no netstring. */
+  | "ERR_SCGI_NETSTRING"
+  /** The headers are not pairs, or lack what SCGI demands. */
+  | "ERR_SCGI_HEADERS"
+  /** The first bytes are those of no protocol spoken here. */
+  | "ERR_UNKNOWN_PROTOCOL"
   /** More requests at once on a connection than allowed. */
   | "ERR_OVERLOADED"
   /** A header name or value, a method, a URL or a Host that HTTP does not allow. */

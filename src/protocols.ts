@@ -3,12 +3,16 @@ import type { AjpServerOptions } from "./ajp/server.ts";
 import type { OnRejected, OnRequest, ServerMachine } from "./connection/machine.ts";
 import { FastCgiServer } from "./fastcgi/server.ts";
 import type { FastCgiServerOptions } from "./fastcgi/server.ts";
+import { CgiServer } from "./cgi/server.ts";
+import type { CgiServerOptions } from "./cgi/server.ts";
+import { ScgiServer } from "./scgi/server.ts";
+import type { ScgiServerOptions } from "./scgi/server.ts";
 import type { ProtocolName } from "./types.ts";
 
 export { resolveAjpOptions } from "./ajp/options.ts";
 
 /** Everything that a machine of any protocol may want to know. */
-export type MachineOptions = AjpServerOptions & FastCgiServerOptions;
+export type MachineOptions = AjpServerOptions & FastCgiServerOptions & ScgiServerOptions & CgiServerOptions;
 
 /** What the rest of the core knows of a protocol. */
 export interface Protocol {
@@ -36,5 +40,19 @@ export const PROTOCOLS: Readonly<Record<ProtocolName, Protocol>> = {
     defaultPort: 9000,
     needsSecret: false,
     createServer: (options, onRequest, onRejected) => new FastCgiServer(options, onRequest, onRejected),
+  },
+  scgi: {
+    name: "scgi",
+    title: "SCGI",
+    defaultPort: 4000,
+    needsSecret: false,
+    createServer: (options, onRequest, onRejected) => new ScgiServer(options, onRequest, onRejected),
+  },
+  cgi: {
+    name: "cgi",
+    title: "CGI",
+    defaultPort: 0, // it has none
+    needsSecret: false,
+    createServer: (options, onRequest, onRejected) => new CgiServer(options, onRequest, onRejected),
   },
 };

@@ -50,6 +50,10 @@ export interface TlsInfo {
 export interface HandlerInfo {
   /** The protocol that carried the request. */
   readonly protocol: ProtocolName;
+  /** What the web server wants; anything but "responder" only over FastCGI. */
+  readonly role: Role;
+  /** For a filter: the file to filter. The body of the request is the browser's, as ever. */
+  readonly data: FilterData | undefined;
   /** The HTTP client as the web server tells it. */
   readonly remoteAddr: NetAddr;
   /** The web server's own end of the connection; undefined where the runtime does not tell it (unix sockets). */
@@ -78,7 +82,20 @@ export interface HandlerObject {
 }
 
 /** The protocols that a web server can speak to an application here. */
-export type ProtocolName = "ajp" | "fastcgi";
+export type ProtocolName = "ajp" | "fastcgi" | "scgi" | "cgi";
+
+/** What a FastCGI web server wants of a request (FastCGI specification section 6). All other protocols know the first. */
+export type Role = "responder" | "authorizer" | "filter";
+
+/** The file that a FastCGI filter is to filter. */
+export interface FilterData {
+  /** Its bytes; asked for only as fast as they are read. Fails if fewer come than `length` says. */
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Its length in bytes (FCGI_DATA_LENGTH); undefined where the web server did not say it. */
+  readonly length: number | undefined;
+  /** When it was last changed (FCGI_DATA_LAST_MOD); undefined where the web server did not say it. */
+  readonly lastModified: Date | undefined;
+}
 
 /** Where the library writes what an operator should know. `console` is one. */
 export interface Logger {
@@ -107,6 +124,8 @@ export interface Limits {
   maxConnections?: number;
   /** FastCGI: most requests in progress on one connection. Default 128. Over it: 503. */
   maxConcurrentRequests?: number;
+  /** Most requests in progress in all. Default 16384. Over it: 503. */
+  maxActiveRequests?: number;
   /** Requests after which a connection is closed, 0 for no limit. Default 0. */
   maxRequestsPerConnection?: number;
   /** Milliseconds from the first byte of a request's head to its last. Default 30000. 0 for no limit, here and below. */
@@ -154,8 +173,25 @@ export interface AjpOptions extends ConnectionOptions {
   allowInsecure?: boolean;
 }
 
-/** What only FastCGI has: nothing beyond the limits so far. */
-export type FastCgiOptions = ConnectionOptions;
+/** What only FastCGI has. */
+export interface FastCgiOptions extends ConnectionOptions {
+  /**
+   * Answers the requests of the Authorizer role: a 200 lets the request in, any other response is sent instead of what
+   * was asked for. Without it the role is refused.
+   */
+  authorize?: Handler;
+  /** Whether a connection may carry several requests at once. Default true. */
+  multiplex?: boolean;
+}
+
+/** What only SCGI has: nothing. */
+export type ScgiOptions = ConnectionOptions;
+
+/** What only plain CGI has. */
+export interface CgiOptions extends ConnectionOptions {
+  /** The variables of the request, the program's environment, each character of a value one byte. */
+  variables?: Iterable<[name: string, value: string]>;
+}
 
 /** Where to listen: `hostname` and `port`, or `path`, or `fd`. */
 export interface ListenOptions {
@@ -169,6 +205,8 @@ export interface ListenOptions {
   mode?: number;
   /** Number of an inherited listening descriptor instead, TCP or unix. */
   fd?: number;
+  /** IP addresses that may connect over TCP. Default: whoever can. */
+  allowedAddresses?: readonly string[];
 }
 
 /** What the serve functions take besides a protocol's own options. */
@@ -184,6 +222,12 @@ export interface ServeAjpOptions extends ServeOptions, AjpOptions {}
 
 /** Options of `serveFastCgi`. */
 export interface ServeFastCgiOptions extends ServeOptions, FastCgiOptions {}
+
+/** Options of `serveScgi`. */
+export interface ServeScgiOptions extends ServeOptions, ScgiOptions {}
+
+/** Options of `serve`, which speaks them all. */
+export interface ServeAnyOptions extends ServeOptions, AjpOptions, FastCgiOptions, ScgiOptions {}
 
 /** A snapshot of a server's counters. */
 export interface ServerStats {
@@ -252,8 +296,13 @@ export interface Transport {
   write(chunks: Uint8Array[]): Promise<void> | undefined;
   /** Sends what was written and then FIN; reading goes on. Resolves when that is done, and never rejects. */
   closeWrite(): Promise<void>;
-  /** Drops the connection at once in both directions, by a reset where unsent or unread bytes are left. Never throws. */
-  close(): void;
+  /**
+   * Drops the connection at once in both directions. Never throws.
+   *
+   * @param reset whether the other end must see that something is missing: a TCP connection is then reset, as it is
+   * where unsent or unread bytes are left
+   */
+  close(reset?: boolean): void;
 }
 
 /** A listening socket, as an adapter gives it to the core. */

@@ -7,7 +7,7 @@ import { CliError } from "./errors.ts";
 import { loadHandler } from "./module.ts";
 import { adapter } from "./runtime.ts";
 
-const TITLES: Record<ProtocolName, string> = { ajp: "AJP", fastcgi: "FastCGI" };
+const TITLES: Record<ProtocolName, string> = { ajp: "AJP", fastcgi: "FastCGI", scgi: "SCGI", cgi: "CGI" };
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
 /** npm passes on a Ctrl-C that the terminal has sent to the whole process group: one key press arrives twice. */
 const ONE_KEY_PRESS_MS = 200;

@@ -121,6 +121,7 @@ export function toRequestHead(request: ForwardRequest, options: RequestHeadOptio
   }
   const query = request.attributes.queryString;
   return {
+    role: "responder",
     method: request.method,
     scheme,
     authority: authority ?? (host ? checkAuthority(host) : localAuthority(request, scheme)),

@@ -53,6 +53,7 @@ export interface AjpServerOptions extends RequestHeadOptions {
 
 /** The container's side of one AJP13 connection. */
 export class AjpServer implements ServerMachine {
+  readonly protocol = "ajp";
   readonly output: ByteWriter = new ByteWriter();
   closing: Closing = "open";
   progress = 0;
@@ -104,6 +105,11 @@ export class AjpServer implements ServerMachine {
       this.#receiving = false;
     }
     if (!this.#keep) this.drain();
+  }
+
+  /** A web server that half-closes has gone: there is no request whose input is over. */
+  receiveFin(): boolean {
+    return false;
   }
 
   receiveEnd(error: ProtocolError): void {

@@ -52,6 +52,7 @@ export function toRequestHead(pairs: Iterable<[string, string]>, limits: MetaVar
   const scheme = readScheme(variables);
   const { target, authority } = readTarget(variables, method);
   return {
+    role: "responder",
     method,
     scheme,
     authority: readAuthority(variables, scheme, authority),

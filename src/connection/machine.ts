@@ -16,13 +16,18 @@ import type { ByteWriter } from "../bytes/byte_writer.ts";
 import type { RequestHead } from "../http/request_head.ts";
 import type { ResponseHead } from "../http/response.ts";
 import type { ProtocolError } from "../errors.ts";
+import type { ProtocolName } from "../types.ts";
 
-/** What the driver is told of one request. */
-export interface ExchangeEvents {
+/** What the driver is told of a body. */
+export interface BodyEvents {
   /** The piece of the body that `pullBody()` asked for. Never empty. */
   onBody(chunk: Uint8Array): void;
   /** The body is whole. Comes once, with or without a pull. */
   onBodyEnd(): void;
+}
+
+/** What the driver is told of one request. */
+export interface ExchangeEvents extends BodyEvents {
   /**
    * The request is over without its response: the web server went away or aborted, or the body broke. Comes at most
    * once. Where `error.statusHint` is not 0 and no head has been sent, the driver answers with that status.
@@ -32,11 +37,25 @@ export interface ExchangeEvents {
   onFinished(): void;
 }
 
+/** The second body of a request in FastCGI's Filter role. It ends or breaks with its exchange. */
+export interface ExchangeData {
+  /** Bytes, or -1 where the web server did not say it. */
+  readonly length: number;
+  /** Seconds since 1970, or -1. */
+  readonly lastModified: number;
+  /** Set by the driver as soon as it is given the exchange. */
+  events: BodyEvents;
+  pullBody(): void;
+  discardBody(): void;
+}
+
 /** One request and its response. Commands that come after the end of the exchange are ignored. */
 export interface Exchange {
   readonly head: RequestHead;
   /** Set by the driver as soon as it is given the exchange. */
   events: ExchangeEvents;
+  /** Only in the Filter role. */
+  readonly data?: ExchangeData;
   /** Asks for one piece of the body. */
   pullBody(): void;
   /** What is left of the body is not wanted. */
@@ -64,12 +83,14 @@ export type Waiting = "nothing" | "request" | "head" | "body";
 
 /**
  * How a connection goes on once `output` has been sent: "end" closes it, "linger" sends FIN and reads on for a while
- * since something may still come, "destroy" drops it at once and `output` with it.
+ * since something may still come, "destroy" drops it at once and `output` with it, "reset" does so in a way that the
+ * web server must notice.
  */
-export type Closing = "open" | "end" | "linger" | "destroy";
+export type Closing = "open" | "end" | "linger" | "destroy" | "reset";
 
 /** One connection's conversation, seen from the application's side. */
 export interface ServerMachine {
+  readonly protocol: ProtocolName;
   /** What is to be sent. */
   readonly output: ByteWriter;
   /** False while nothing more should be read (backpressure). */
@@ -86,6 +107,12 @@ export interface ServerMachine {
    * @throws {ProtocolError} and nothing else, whatever the bytes.
    */
   receive(chunk: Uint8Array): void;
+  /**
+   * The web server has sent its last byte, but may still read.
+   *
+   * @returns whether the conversation goes on without further input; else `receiveEnd()` follows
+   */
+  receiveFin(): boolean;
   /** Nothing more will come and nothing can be answered, for the reason in `error`: what runs is aborted. */
   receiveEnd(error: ProtocolError): void;
   /** The time limit that `waiting` names has passed. Returns what to report, if `OnRejected` has not been told. */

@@ -53,6 +53,9 @@ export interface FastCgiServerOptions extends MetaVariableLimits {
   maxBufferedBytes: number;
   maxConnections: number;
   maxConcurrentRequests: number;
+  /** Whether there is a handler for the Authorizer role. */
+  acceptsAuthorizer: boolean;
+  multiplex: boolean;
   /** Infinity for no limit. */
   maxRequestsPerConnection: number;
 }
@@ -70,6 +73,7 @@ const RETRY_AFTER: HeaderPair = ["retry-after", "1"];
 
 /** The application's side of one FastCGI connection. */
 export class FastCgiServer implements ServerMachine {
+  readonly protocol = "fastcgi";
   readonly output: ByteWriter = new ByteWriter();
   closing: Closing = "open";
   progress = 0;
@@ -134,6 +138,11 @@ export class FastCgiServer implements ServerMachine {
       this.#refuse(error as ProtocolError);
       throw error;
     }
+  }
+
+  /** No web server half-closes a connection on which it still waits for an answer. */
+  receiveFin(): boolean {
+    return false;
   }
 
   receiveEnd(error: ProtocolError): void {

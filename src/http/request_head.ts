@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { NetAddr, TlsInfo } from "../types.ts";
+import type { NetAddr, Role, TlsInfo } from "../types.ts";
 
 /** A header's name and value. The name's case is not fixed; each character of the value is one byte (ISO-8859-1). */
 export type HeaderPair = [name: string, value: string];
@@ -20,6 +20,7 @@ export interface RequestMeta {
 
 /** A request that has been checked: nothing in it can make `new Request` read something else than was meant. */
 export interface RequestHead {
+  readonly role: Role;
   readonly method: string;
   readonly scheme: "http" | "https";
   /** `host` or `host:port`, checked. */

@@ -32,3 +32,30 @@ function isLoopback(hostname: string): boolean {
   // Digits to its end: `127.example.com` is a name, of whatever address.
   return /^(?:::ffff:)?127\.[\d.]+$/i.test(hostname);
 }
+
+/**
+ * Reads a list of addresses that may connect.
+ *
+ * @throws {TypeError} for one that is no IP address
+ */
+export function parseAddresses(addresses: readonly string[]): ReadonlySet<string> {
+  return new Set(addresses.map((address) => {
+    if (!/^[\da-f:.]+$/i.test(address)) {
+      throw new TypeError(`Cannot allow "${address}" to connect: it must be an IP address`);
+    }
+    return plainAddress(address);
+  }));
+}
+
+/** An address in the one form in which it is compared: IPv4 as such, even where it is mapped into IPv6. */
+export function plainAddress(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped !== null) return mapped[1]!;
+  if (!address.includes(":")) return address;
+  // The URL parser knows the shortest form of IPv6 (RFC 5952).
+  try {
+    return new URL(`http://[${address}]/`).hostname.slice(1, -1);
+  } catch {
+    return address;
+  }
+}

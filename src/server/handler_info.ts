@@ -1,5 +1,5 @@
-import type { RequestMeta } from "../http/request_head.ts";
-import type { Addr, HandlerInfo, NetAddr, ProtocolName, TlsInfo } from "../types.ts";
+import type { RequestHead, RequestMeta } from "../http/request_head.ts";
+import type { Addr, FilterData, HandlerInfo, NetAddr, ProtocolName, Role, TlsInfo } from "../types.ts";
 
 /** What knows whether a response has been handed over. */
 export interface Completion {
@@ -9,14 +9,24 @@ export interface Completion {
 /** The `info` of one request: nothing in it is worked out before somebody looks at it. */
 export class RequestInfo implements HandlerInfo {
   readonly protocol: ProtocolName;
+  readonly role: Role;
+  readonly data: FilterData | undefined;
   readonly peerAddr: Addr | undefined;
   readonly #meta: RequestMeta;
   readonly #completion: Completion;
 
-  constructor(protocol: ProtocolName, peerAddr: Addr | undefined, meta: RequestMeta, completion: Completion) {
+  constructor(
+    protocol: ProtocolName,
+    peerAddr: Addr | undefined,
+    head: RequestHead,
+    data: FilterData | undefined,
+    completion: Completion,
+  ) {
     this.protocol = protocol;
     this.peerAddr = peerAddr;
-    this.#meta = meta;
+    this.role = head.role;
+    this.data = data;
+    this.#meta = head.meta;
     this.#completion = completion;
   }
 

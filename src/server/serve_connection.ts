@@ -8,13 +8,14 @@
  * @module
  */
 
-import type { ServerMachine, Waiting } from "../connection/machine.ts";
+import type { Closing, ServerMachine, Waiting } from "../connection/machine.ts";
 import { ProtocolError } from "../errors.ts";
 import { type Protocol, PROTOCOLS } from "../protocols.ts";
 import { type DuplexStreams, webStreamsTransport } from "../transport/web_streams.ts";
 import type {
   Addr,
   AjpOptions,
+  CgiOptions,
   FastCgiOptions,
   Handler,
   HandlerObject,
@@ -66,7 +67,7 @@ export interface Shared {
  */
 export function serveConnection(
   connection: DuplexStreams | Transport,
-  options: { protocol: ProtocolName } & AjpOptions & FastCgiOptions,
+  options: { protocol: ProtocolName } & AjpOptions & FastCgiOptions & CgiOptions,
   handler: Handler | HandlerObject,
 ): ServedConnection {
   const transport = "readable" in connection ? webStreamsTransport(connection) : connection;
@@ -76,7 +77,7 @@ export function serveConnection(
 /** Checks the options and makes what the connections of one server share. */
 export function createShared(
   protocol: Protocol | undefined,
-  options: AjpOptions & FastCgiOptions,
+  options: AjpOptions & FastCgiOptions & CgiOptions,
   handler: Handler | HandlerObject,
 ): Shared {
   if (protocol === undefined) {
@@ -107,7 +108,6 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   readonly settings: Settings;
   readonly observer: Observer;
   readonly soon: Soon;
-  readonly protocol: ProtocolName;
   readonly peerAddr: Addr | undefined;
   blocked: Promise<void> | undefined;
   readonly uploads: Set<ServedRequest> = new Set();
@@ -121,6 +121,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   #receiving = false;
   #readable: Deferred<void> | undefined;
   #lingering = false;
+  #inputEnded = false;
   #closed = false;
 
   constructor(transport: Transport, shared: Shared) {
@@ -128,7 +129,6 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.settings = shared.settings;
     this.observer = shared.observer;
     this.soon = shared.soon;
-    this.protocol = shared.protocol.name;
     this.peerAddr = transport.peerAddr;
     this.#transport = transport;
     this.#readLimit = shared.deadlines.create(() => this.#onReadLimit());
@@ -142,6 +142,10 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.observer.stats.totalConnections++;
     this.#watch();
     this.finished = this.#run();
+  }
+
+  get protocol(): ProtocolName {
+    return this.#machine.protocol;
   }
 
   shutdown(): Promise<void> {
@@ -158,9 +162,10 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   flush(): void {
     if (this.#receiving || this.#closed) return; // comes at the end of the receiving
     const machine = this.#machine;
-    if (this.blocked === undefined && machine.output.length > 0 && machine.closing !== "destroy") this.#write();
+    if (this.blocked === undefined && machine.output.length > 0 && !isLost(machine.closing)) this.#write();
     this.#watch();
     if (machine.closing === "destroy") this.#close();
+    else if (machine.closing === "reset") this.#close(true);
     else if (machine.closing !== "open" && this.blocked === undefined) this.#closeWrite();
     if (this.blocked !== undefined && !machine.wantsInput) { for (const upload of this.uploads) upload.relieve(); }
     if (this.#readable !== undefined && this.#mayRead) {
@@ -173,6 +178,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     const { stats } = this.observer;
     let lingered = 0;
     try {
+      this.#receive(NOTHING); // a request may be there without any input (CGI)
       while (!this.#closed) {
         if (!this.#mayRead) {
           this.#readable = deferred();
@@ -180,7 +186,11 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
           continue;
         }
         const chunk = await this.#transport.read();
-        if (chunk === null) break;
+        if (chunk === null) {
+          if (!this.#machine.receiveFin()) break;
+          this.#inputEnded = true;
+          continue;
+        }
         stats.bytesReceived += chunk.length;
         if (this.#machine.closing === "open") {
           this.#receive(chunk);
@@ -211,7 +221,9 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   }
 
   get #mayRead(): boolean {
-    if (this.#machine.closing !== "open" || this.#closed) return true;
+    if (this.#closed) return true;
+    if (this.#inputEnded) return false;
+    if (this.#machine.closing !== "open") return true;
     return this.#machine.wantsInput &&
       (this.blocked === undefined || this.#machine.output.length <= MAX_WAITING_OUTPUT);
   }
@@ -284,7 +296,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.#transport.closeWrite().then(() => {
       this.#writeLimit.stop();
       if (this.#closed) return;
-      if (this.#machine.closing === "linger") this.#readLimit.start(LINGER_TIME);
+      if (this.#machine.closing === "linger" && !this.#inputEnded) this.#readLimit.start(LINGER_TIME);
       else this.#close();
     });
   }
@@ -298,15 +310,22 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.#close();
   }
 
-  #close(): void {
+  #close(reset = false): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#readLimit.stop();
     this.#writeLimit.stop();
-    this.#transport.close();
+    this.#transport.close(reset);
     this.#readable?.resolve();
     this.#readable = undefined;
   }
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Whether what stands in the output is not to be sent any more. */
+function isLost(closing: Closing): boolean {
+  return closing === "destroy" || closing === "reset";
 }
 
 function timedOut(what: string): ProtocolError {

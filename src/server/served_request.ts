@@ -21,6 +21,7 @@ import { removeMount } from "../http/url.ts";
 import type { Addr, Handler, ProtocolName } from "../types.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { RequestInfo } from "./handler_info.ts";
+import { RequestData } from "./request_data.ts";
 import type { Observer } from "./observe.ts";
 import { badResponse, ResponseSender, type SenderContext, type SenderEvents } from "./response_sender.ts";
 import type { Settings } from "./settings.ts";
@@ -36,6 +37,7 @@ export interface RequestContext extends SenderContext {
   readonly uploads: Set<ServedRequest>;
 }
 
+const OVERLOADED: Refusal = { status: 503, headers: [["retry-after", "1"]] };
 const ALLOWED_METHODS: HeaderPair = ["allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"];
 
 type State = "running" | "answering" | "over";
@@ -46,6 +48,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
   readonly #exchange: Exchange;
   #state: State = "running";
   #body: RequestBody | undefined;
+  #data: RequestData | undefined;
   #sender: ResponseSender | undefined;
   #controller: AbortController | undefined;
   #aborted: ProtocolError | undefined;
@@ -64,12 +67,14 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
 
   /** Begins; the connection sends what this puts in the machine's output. */
   start(): void {
-    const { settings, observer, handler, protocol, peerAddr } = this.#context;
-    const { head } = this.#exchange;
-    observer.stats.activeRequests++;
-    const refused = refusal(head.method, head.target);
+    const { settings, observer, protocol, peerAddr } = this.#context;
+    const { head, data } = this.#exchange;
+    const refused = ++observer.stats.activeRequests > settings.maxActiveRequests
+      ? OVERLOADED
+      : refusal(head.method, head.target);
     if (refused !== undefined) {
       this.#exchange.discardBody();
+      data?.discardBody();
       this.#answerPlain(refused.status, refused.headers);
       return;
     }
@@ -80,15 +85,19 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
       this.#context.uploads.add(this);
     } else this.#exchange.discardBody();
     if (target === undefined) {
+      data?.discardBody();
       this.#answerPlain(404);
       return;
     }
+    if (data !== undefined) this.#data = new RequestData(data, this.#context);
+    // A machine takes an authorizer's request only where there is one.
+    const handler = head.role === "authorizer" ? settings.authorize! : this.#context.handler;
     let result: Response | Promise<Response>;
     let pending: Promise<Response> | undefined;
     try {
       const request = buildRequest(head, target, this.#body?.stream ?? null, this);
       observer.stats.totalRequests++;
-      result = handler(request, new RequestInfo(protocol, peerAddr, head.meta, this));
+      result = handler(request, new RequestInfo(protocol, peerAddr, head, this.#data, this));
       // Not `result.then()`: a foreign one may throw.
       if (isPromise(result)) pending = Promise.resolve(result);
     } catch (error) {
@@ -144,7 +153,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     if (this.#state === "over") return;
     const answerable = !this.#headSent && error.statusHint !== 0;
     this.#aborted = error;
-    this.#body?.fail(error);
+    this.#failBodies(error);
     this.#dropResponse(error);
     if (answerable) {
       this.#answerPlain(error.statusHint);
@@ -261,8 +270,16 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     this.#aborted ??= error;
     this.#context.uploads.delete(this);
     this.#context.observer.stats.activeRequests--;
-    this.#body?.fail(error ?? new ProtocolError("ERR_ABORTED", "The response has been sent", { initiator: "handler" }));
+    this.#failBodies(
+      error ?? new ProtocolError("ERR_ABORTED", "The response has been sent", { initiator: "handler" }),
+    );
     if (this.#completed !== undefined) this.#settle(this.#completed);
+  }
+
+  /** Whoever still reads the request must not take what has come for the whole. */
+  #failBodies(error: ProtocolError): void {
+    this.#body?.fail(error);
+    this.#data?.fail(error);
   }
 
   /** For `info.completed`. */
@@ -292,8 +309,13 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
 
 const EMPTY = new Uint8Array(0);
 
+interface Refusal {
+  status: number;
+  headers: HeaderPair[];
+}
+
 /** Requests that no handler is asked: a Request cannot have these methods, and "*" is no path. */
-function refusal(method: string, target: string): { status: number; headers: HeaderPair[] } | undefined {
+function refusal(method: string, target: string): Refusal | undefined {
   switch (method.toUpperCase()) {
     case "TRACE":
     case "TRACK":

@@ -12,8 +12,9 @@ import type {
   ServeOptions,
   Server,
   ServerStats,
+  Transport,
 } from "../types.ts";
-import { checkAccess } from "./access.ts";
+import { checkAccess, parseAddresses, plainAddress } from "./access.ts";
 import { type Deferred, deferred } from "./deferred.ts";
 import { ConnectionDriver, createShared, type Shared } from "./serve_connection.ts";
 
@@ -58,6 +59,7 @@ class ListeningServer implements Server {
   readonly #shared: Shared;
   readonly #options: AnyOptions;
   readonly #connections = new Set<ConnectionDriver>();
+  readonly #allowed: ReadonlySet<string> | undefined;
   readonly #ready: Deferred<Addr> = deferred();
   readonly #finished: Deferred<void> = deferred();
   #listener: Listener | undefined;
@@ -71,6 +73,7 @@ class ListeningServer implements Server {
     this.#shared = createShared(protocol, options, handler);
     this.#options = options;
     checkAccess(protocol, options);
+    this.#allowed = options.allowedAddresses && parseAddresses(options.allowedAddresses);
     this.#ready.promise.catch(ignore);
     this.#finished.promise.catch(ignore);
     const { signal } = options;
@@ -165,13 +168,13 @@ class ListeningServer implements Server {
     else if (!starting) this.#shared.settings.logger.error("isthmus: the server ended:", error);
   }
 
-  #accept(transport: Parameters<Parameters<Listen>[1]>[0]): void {
+  #accept(transport: Transport): void {
     const { settings, observer } = this.#shared;
     if (this.#state === "stopping" || this.#state === "finished") {
       transport.close();
       return;
     }
-    if (this.#connections.size >= settings.maxConnections) {
+    if (!this.#allows(transport.peerAddr) || this.#connections.size >= settings.maxConnections) {
       observer.stats.refusedConnections++;
       transport.close();
       return;
@@ -179,6 +182,11 @@ class ListeningServer implements Server {
     const connection = new ConnectionDriver(transport, this.#shared);
     this.#connections.add(connection);
     connection.finished.then(() => this.#connections.delete(connection));
+  }
+
+  /** Who can open a socket file is a matter of its permissions. */
+  #allows(peer: Addr | undefined): boolean {
+    return this.#allowed === undefined || peer?.transport !== "tcp" || this.#allowed.has(plainAddress(peer.hostname));
   }
 
   async #stop(): Promise<void> {

@@ -1,10 +1,11 @@
 import { decodeLatin1 } from "../bytes/latin1.ts";
 import { encodePath, normalizeEscapes } from "../http/url.ts";
 import { type MachineOptions, resolveAjpOptions } from "../protocols.ts";
-import type { AjpOptions, ConnectionOptions, Limits, Logger } from "../types.ts";
+import type { AjpOptions, CgiOptions, ConnectionOptions, FastCgiOptions, Handler, Limits, Logger } from "../types.ts";
 
 /** All options of a connection, checked and with their defaults. */
 export interface Settings extends Required<Limits>, MachineOptions {
+  authorize: Handler | undefined;
   onError: NonNullable<ConnectionOptions["onError"]> | undefined;
   logger: Logger;
   /** Without a slash at its end; empty for none. */
@@ -27,6 +28,8 @@ export const DEFAULT_LIMITS: Readonly<Required<Limits>> = {
   // More than the workers of any one web server, each of which may keep a connection.
   maxConnections: 16384,
   maxConcurrentRequests: 128,
+  // As many as connections, each of which carries one request in all protocols but FastCGI.
+  maxActiveRequests: 16384,
   maxRequestsPerConnection: 0,
   // Web servers have the whole head before they send it, so only a broken one is slow.
   headTimeout: 30_000,
@@ -45,7 +48,10 @@ export const DEFAULT_LIMITS: Readonly<Required<Limits>> = {
  * @throws {RangeError} for a number that makes no sense
  * @throws {TypeError} for a value of a wrong type
  */
-export function resolveSettings(options: AjpOptions, onIgnoredAttribute: (name: string) => void): Settings {
+export function resolveSettings(
+  options: AjpOptions & FastCgiOptions & CgiOptions,
+  onIgnoredAttribute: (name: string) => void,
+): Settings {
   const limits = { ...DEFAULT_LIMITS };
   for (const name of Object.keys(DEFAULT_LIMITS) as (keyof Limits)[]) {
     const value = options[name];
@@ -57,10 +63,13 @@ export function resolveSettings(options: AjpOptions, onIgnoredAttribute: (name: 
   }
   if (limits.maxRequestsPerConnection === 0) limits.maxRequestsPerConnection = Infinity;
   // FastCGI would tell the web server that it may send nothing at all.
-  for (const name of ["maxConnections", "maxConcurrentRequests"] as const) {
+  for (const name of ["maxConnections", "maxConcurrentRequests", "maxActiveRequests"] as const) {
     if (limits[name] === 0) throw new RangeError(`Cannot use ${name} 0: it must be 1 or more`);
   }
-  const { onError, logger = console, mount = "" } = options;
+  const { onError, logger = console, mount = "", authorize, multiplex = true } = options;
+  if (authorize !== undefined && typeof authorize !== "function") {
+    throw new TypeError("Cannot use authorize: it must be a function");
+  }
   if (onError !== undefined && typeof onError !== "function") {
     throw new TypeError("Cannot use onError: it must be a function");
   }
@@ -70,6 +79,10 @@ export function resolveSettings(options: AjpOptions, onIgnoredAttribute: (name: 
   return {
     ...limits,
     ...resolveAjpOptions(options, onIgnoredAttribute),
+    authorize,
+    acceptsAuthorizer: authorize !== undefined,
+    multiplex,
+    variables: options.variables ?? [],
     onError,
     logger,
     mount: normalizeMount(mount),

@@ -15,6 +15,7 @@ class Source implements SignalSource {
 
 function head(more: Partial<RequestHead> = {}): RequestHead {
   return {
+    role: "responder",
     method: "GET",
     scheme: "http",
     authority: "www.example.com",

@@ -20,6 +20,7 @@ class FakeExchange implements Exchange {
 
   constructor(more: Partial<RequestHead>) {
     this.head = {
+      role: "responder",
       method: "GET",
       scheme: "http",
       authority: "h.example",

@@ -1,0 +1,34 @@
+import type { OnRejected, OnRequest } from "../connection/machine.ts";
+import { rejection } from "../errors.ts";
+import type { RequestHead } from "../http/request_head.ts";
+import { type MetaVariableLimits, toRequestHead } from "./meta_variables.ts";
+import { SingleRequestServer } from "./single_request.ts";
+
+/** What the machine must be told. */
+export interface CgiServerOptions extends MetaVariableLimits {
+  /** The environment, one character a byte. */
+  variables: Iterable<[string, string]>;
+}
+
+/** The program's side of plain CGI (RFC 3875): variables from the environment, body from stdin, response to stdout. */
+export class CgiServer extends SingleRequestServer {
+  readonly protocol = "cgi";
+  /** A program must not read beyond the body (RFC 3875 section 4.2). */
+  protected readonly readsBeyondBody = false;
+  readonly #options: CgiServerOptions;
+
+  constructor(options: CgiServerOptions, onRequest: OnRequest, onRejected: OnRejected) {
+    super(onRequest, onRejected);
+    this.#options = options;
+  }
+
+  protected readHead(): RequestHead {
+    const head = toRequestHead(this.#options.variables, this.#options);
+    if (head.contentLength >= 0) return head;
+    for (const [name, value] of this.#options.variables) {
+      if (name === "CONTENT_LENGTH" && value !== "") throw rejection(400, "Cannot take a negative CONTENT_LENGTH");
+    }
+    // Without a length there is no body; the end of stdin need not come.
+    return { ...head, contentLength: 0 };
+  }
+}

@@ -372,7 +372,7 @@ describe.each<[ProtocolName, Wire]>([["ajp", AJP], ["fastcgi", FASTCGI]])(
 
 test("serveConnection with a protocol that is not there", () => {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  const protocol = "scgi" as ProtocolName;
+  const protocol = "http" as unknown as ProtocolName;
   expect(() => serveConnection({ readable, writable }, { protocol }, echo)).toThrow(
     new TypeError("Cannot serve this protocol: it must be one of ajp, fastcgi, scgi, cgi"),
   );

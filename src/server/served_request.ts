@@ -54,9 +54,9 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
   #aborted: ProtocolError | undefined;
   #finished = false;
   #completed: Deferred<void> | undefined;
-  /** Whether onError has been asked. */
   /** Whether a response that needs no sender has been sent; its end may still be held back. */
   #answered = false;
+  /** Whether onError has been asked. */
   #failed = false;
 
   constructor(exchange: Exchange, context: RequestContext) {
@@ -83,7 +83,9 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     if (hasBody) {
       this.#body = new RequestBody(this);
       this.#context.uploads.add(this);
-    } else this.#exchange.discardBody();
+    } else {
+      this.#exchange.discardBody();
+    }
     if (target === undefined) {
       data?.discardBody();
       this.#answerPlain(404);
@@ -92,33 +94,26 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     if (data !== undefined) this.#data = new RequestData(data, this.#context);
     // A machine takes an authorizer's request only where there is one.
     const handler = head.role === "authorizer" ? settings.authorize! : this.#context.handler;
-    let result: Response | Promise<Response>;
-    let pending: Promise<Response> | undefined;
     try {
       const request = buildRequest(head, target, this.#body?.stream ?? null, this);
       observer.stats.totalRequests++;
-      result = handler(request, new RequestInfo(protocol, peerAddr, head, this.#data, this));
-      // Not `result.then()`: a foreign one may throw.
-      if (isPromise(result)) pending = Promise.resolve(result);
-    } catch (error) {
-      if (isRejection(error)) {
-        observer.protocolError(error);
-        this.#answerPlain(error.statusHint, [], false);
-      } else {
-        this.#fail(error);
+      const result = handler(request, new RequestInfo(protocol, peerAddr, head, this.#data, this));
+      if (!isPromise(result)) {
+        this.#respond(result);
+        return;
       }
-      return;
-    }
-    if (pending !== undefined) {
-      pending.then(
-        (response) => {
-          this.#respond(response);
-          this.#context.flush();
-        },
-        (error) => this.#fail(error),
-      );
-    } else {
-      this.#respond(result as Response);
+      // Not `result.then()`: a foreign one may throw.
+      Promise.resolve(result).then((response) => {
+        this.#respond(response);
+        this.#context.flush();
+      }, (error) => this.#fail(error));
+    } catch (error) {
+      if (!isRejection(error)) {
+        this.#fail(error);
+        return;
+      }
+      observer.protocolError(error);
+      this.#answerPlain(error.statusHint, [], false);
     }
   }
 

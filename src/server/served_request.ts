@@ -265,9 +265,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     this.#aborted ??= error;
     this.#context.uploads.delete(this);
     this.#context.observer.stats.activeRequests--;
-    this.#failBodies(
-      error ?? new ProtocolError("ERR_ABORTED", "The response has been sent", { initiator: "handler" }),
-    );
+    if (this.#body !== undefined || this.#data !== undefined) this.#failBodies(error ?? responseSent());
     if (this.#completed !== undefined) this.#settle(this.#completed);
   }
 
@@ -343,6 +341,10 @@ function withoutBody(head: ResponseHead, method: string): ResponseHead {
   // Of these two the length is that of the body that another request would get (RFC 9110 section 8.6).
   if (method === "HEAD" || head.status === 304) return head;
   return { ...head, contentLength: head.status === 204 ? -1 : 0 };
+}
+
+function responseSent(): ProtocolError {
+  return new ProtocolError("ERR_ABORTED", "The response has been sent", { initiator: "handler" });
 }
 
 function toProtocolError(error: unknown): ProtocolError {

@@ -32,6 +32,11 @@ export class RequestBody {
     }, { highWaterMark: 0 }) as ReadableStream<Uint8Array<ArrayBuffer>>;
   }
 
+  /** Whether it may still be read or broken. */
+  get open(): boolean {
+    return this.#open;
+  }
+
   /** Whether somebody has begun to read, or may. */
   get touched(): boolean {
     return this.#pulled || this.stream.locked;

@@ -265,7 +265,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     this.#aborted ??= error;
     this.#context.uploads.delete(this);
     this.#context.observer.stats.activeRequests--;
-    if (this.#body !== undefined || this.#data !== undefined) this.#failBodies(error ?? responseSent());
+    if (this.#body?.open || this.#data !== undefined) this.#failBodies(error ?? responseSent());
     if (this.#completed !== undefined) this.#settle(this.#completed);
   }
 

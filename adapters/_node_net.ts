@@ -170,7 +170,7 @@ class NodeTransport implements Transport {
     });
   }
 
-  close(): void {
+  close(reset = false): void {
     if (this.#closed) return;
     const socket = this.#socket;
     const unsent = socket.writableLength > 0;
@@ -179,9 +179,9 @@ class NodeTransport implements Transport {
     this.#inbox.discard();
     // Only TCP has resets. One waits for unsent bytes unless the socket is destroyed right after, and fails if it is
     // destroyed when there are none.
-    const reset = this.peerAddr !== undefined && (unsent || unread);
-    if (reset) socket.resetAndDestroy();
-    if (!reset || unsent) socket.destroy();
+    const resets = this.peerAddr !== undefined && (reset || unsent || unread);
+    if (resets) socket.resetAndDestroy();
+    if (!resets || unsent) socket.destroy();
   }
 
   #send(chunk: Uint8Array): void {

@@ -1,5 +1,5 @@
 /**
- * Serves fetch handlers over AJP13 and FastCGI on Bun.
+ * Serves fetch handlers over AJP13, FastCGI and SCGI on Bun.
  *
  * @example
  * ```ts
@@ -18,8 +18,10 @@ import type {
   Listener,
   ListenOptions,
   ServeAjpOptions,
+  ServeAnyOptions,
   ServeFastCgiOptions,
   ServeFunction,
+  ServeScgiOptions,
   Transport,
 } from "../src/mod.ts";
 import { gather } from "./_gather.ts";
@@ -33,6 +35,7 @@ export type {
   AjpOptions,
   ConnectionOptions,
   FastCgiOptions,
+  FilterData,
   Handler,
   HandlerInfo,
   HandlerObject,
@@ -43,23 +46,28 @@ export type {
   Logger,
   NetAddr,
   ProtocolName,
+  Role,
+  ScgiOptions,
   ServeAjpOptions,
+  ServeAnyOptions,
   ServedConnection,
   ServeFastCgiOptions,
   ServeFunction,
   ServeOptions,
   Server,
   ServerStats,
+  ServeScgiOptions,
+  ServeSpawnedOptions,
   TlsInfo,
   Transport,
   UnixAddr,
 } from "../src/mod.ts";
-export { ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
+export { allow, ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
+export { serveSpawned } from "./_spawned.ts";
 
 /**
  * Listens on a TCP port, a unix socket or an inherited descriptor, and gives each connection away as a `Transport`.
- * {@linkcode serveAjp} and {@linkcode serveFastCgi} stand on it; on its own it is for those who drive connections
- * themselves.
+ * The serve functions stand on it; on its own it is for those who drive connections themselves.
  *
  * @example
  * ```ts
@@ -121,6 +129,33 @@ export const serveAjp: ServeFunction<ServeAjpOptions> = bindServe("ajp", listen)
  * ```
  */
 export const serveFastCgi: ServeFunction<ServeFastCgiOptions> = bindServe("fastcgi", listen);
+
+/**
+ * Serves a handler over SCGI, as Apache's mod_proxy_scgi, nginx and lighttpd speak it. Listens on 127.0.0.1:4000 unless
+ * told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { serveScgi } from "isthmus/bun";
+ *
+ * serveScgi({ port: 4000 }, (request, info) => new Response(`${info.protocol} asks for ${request.url}`));
+ * ```
+ */
+export const serveScgi: ServeFunction<ServeScgiOptions> = bindServe("scgi", listen);
+
+/**
+ * Serves a handler over AJP13, FastCGI and SCGI on one port: the first bytes of a connection tell which it is, and so
+ * does `info.protocol`. Listens on 127.0.0.1:9000 unless told otherwise. As with AJP, a port beyond loopback needs a
+ * `secret`, which AJP requests then have to carry.
+ *
+ * @example
+ * ```ts
+ * import { serve } from "isthmus/bun";
+ *
+ * serve({ port: 9000 }, (request, info) => new Response(`${info.protocol} asks for ${request.url}`));
+ * ```
+ */
+export const serve: ServeFunction<ServeAnyOptions> = bindServe("any", listen);
 
 /** What is used of Bun: written down here, so that the published types need no runtime's. */
 interface BunNamespace {
@@ -269,9 +304,9 @@ class BunTransport implements Transport {
     return new Promise((resolve) => this.#writeClosed = resolve);
   }
 
-  close(): void {
+  close(reset = false): void {
     if (this.#closed) return;
-    const lost = this.#unsent.length > 0 || this.#inbox.unread;
+    const lost = reset || this.#unsent.length > 0 || this.#inbox.unread;
     this.onClose(undefined);
     this.#inbox.discard();
     if (lost) this.#socket.terminate();

@@ -1,5 +1,5 @@
 /**
- * Serves fetch handlers over AJP13 and FastCGI on Deno.
+ * Serves fetch handlers over AJP13, FastCGI and SCGI on Deno.
  *
  * @example
  * ```ts
@@ -18,8 +18,10 @@ import type {
   Listener,
   ListenOptions,
   ServeAjpOptions,
+  ServeAnyOptions,
   ServeFastCgiOptions,
   ServeFunction,
+  ServeScgiOptions,
   Transport,
 } from "../src/mod.ts";
 import { gather } from "./_gather.ts";
@@ -32,6 +34,7 @@ export type {
   AjpOptions,
   ConnectionOptions,
   FastCgiOptions,
+  FilterData,
   Handler,
   HandlerInfo,
   HandlerObject,
@@ -42,23 +45,28 @@ export type {
   Logger,
   NetAddr,
   ProtocolName,
+  Role,
+  ScgiOptions,
   ServeAjpOptions,
+  ServeAnyOptions,
   ServedConnection,
   ServeFastCgiOptions,
   ServeFunction,
   ServeOptions,
   Server,
   ServerStats,
+  ServeScgiOptions,
+  ServeSpawnedOptions,
   TlsInfo,
   Transport,
   UnixAddr,
 } from "../src/mod.ts";
-export { ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
+export { allow, ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
+export { serveSpawned } from "./_spawned.ts";
 
 /**
  * Listens on a TCP port, a unix socket or an inherited descriptor, and gives each connection away as a `Transport`.
- * {@linkcode serveAjp} and {@linkcode serveFastCgi} stand on it; on its own it is for those who drive connections
- * themselves.
+ * The serve functions stand on it; on its own it is for those who drive connections themselves.
  *
  * @example
  * ```ts
@@ -120,6 +128,40 @@ export const serveAjp: ServeFunction<ServeAjpOptions> = bindServe("ajp", listen)
  * ```
  */
 export const serveFastCgi: ServeFunction<ServeFastCgiOptions> = bindServe("fastcgi", listen);
+
+/**
+ * An SCGI response ends with its connection, so nothing but a reset tells the web server that one broke, and Deno's own
+ * connections cannot send any (2.9): `deno eval -p 'Object.getOwnPropertyNames(await Deno.connect({ port: 80 }).then(
+ * Object.getPrototypeOf))'` prints constructor, setNoDelay, setKeepAlive. By node:net the reset arrives.
+ */
+const listenWithResets: Listen = listenNodeNet;
+
+/**
+ * Serves a handler over SCGI, as Apache's mod_proxy_scgi, nginx and lighttpd speak it. Listens on 127.0.0.1:4000 unless
+ * told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { serveScgi } from "isthmus/deno";
+ *
+ * serveScgi({ port: 4000 }, (request, info) => new Response(`${info.protocol} asks for ${request.url}`));
+ * ```
+ */
+export const serveScgi: ServeFunction<ServeScgiOptions> = bindServe("scgi", listenWithResets);
+
+/**
+ * Serves a handler over AJP13, FastCGI and SCGI on one port: the first bytes of a connection tell which it is, and so
+ * does `info.protocol`. Listens on 127.0.0.1:9000 unless told otherwise. As with AJP, a port beyond loopback needs a
+ * `secret`, which AJP requests then have to carry.
+ *
+ * @example
+ * ```ts
+ * import { serve } from "isthmus/deno";
+ *
+ * serve({ port: 9000 }, (request, info) => new Response(`${info.protocol} asks for ${request.url}`));
+ * ```
+ */
+export const serve: ServeFunction<ServeAnyOptions> = bindServe("any", listenWithResets);
 
 /** What is used of Deno: written down here, so that the published types need no runtime's. */
 interface DenoNamespace {

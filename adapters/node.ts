@@ -1,5 +1,5 @@
 /**
- * Serves fetch handlers over AJP13 and FastCGI on Node.
+ * Serves fetch handlers over AJP13, FastCGI and SCGI on Node.
  *
  * @example
  * ```ts
@@ -12,7 +12,14 @@
  */
 
 import { bindServe } from "../src/mod.ts";
-import type { Listen, ServeAjpOptions, ServeFastCgiOptions, ServeFunction } from "../src/mod.ts";
+import type {
+  Listen,
+  ServeAjpOptions,
+  ServeAnyOptions,
+  ServeFastCgiOptions,
+  ServeFunction,
+  ServeScgiOptions,
+} from "../src/mod.ts";
 import { listenNodeNet } from "./_node_net.ts";
 
 export type {
@@ -20,6 +27,7 @@ export type {
   AjpOptions,
   ConnectionOptions,
   FastCgiOptions,
+  FilterData,
   Handler,
   HandlerInfo,
   HandlerObject,
@@ -30,23 +38,28 @@ export type {
   Logger,
   NetAddr,
   ProtocolName,
+  Role,
+  ScgiOptions,
   ServeAjpOptions,
+  ServeAnyOptions,
   ServedConnection,
   ServeFastCgiOptions,
   ServeFunction,
   ServeOptions,
   Server,
   ServerStats,
+  ServeScgiOptions,
+  ServeSpawnedOptions,
   TlsInfo,
   Transport,
   UnixAddr,
 } from "../src/mod.ts";
-export { ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
+export { allow, ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
+export { serveSpawned } from "./_spawned.ts";
 
 /**
  * Listens on a TCP port, a unix socket or an inherited descriptor, and gives each connection away as a `Transport`.
- * {@linkcode serveAjp} and {@linkcode serveFastCgi} stand on it; on its own it is for those who drive connections
- * themselves.
+ * The serve functions stand on it; on its own it is for those who drive connections themselves.
  *
  * @example
  * ```ts
@@ -92,3 +105,30 @@ export const serveAjp: ServeFunction<ServeAjpOptions> = bindServe("ajp", listen)
  * ```
  */
 export const serveFastCgi: ServeFunction<ServeFastCgiOptions> = bindServe("fastcgi", listen);
+
+/**
+ * Serves a handler over SCGI, as Apache's mod_proxy_scgi, nginx and lighttpd speak it. Listens on 127.0.0.1:4000 unless
+ * told otherwise.
+ *
+ * @example
+ * ```ts
+ * import { serveScgi } from "isthmus/node";
+ *
+ * serveScgi({ port: 4000 }, (request, info) => new Response(`${info.protocol} asks for ${request.url}`));
+ * ```
+ */
+export const serveScgi: ServeFunction<ServeScgiOptions> = bindServe("scgi", listen);
+
+/**
+ * Serves a handler over AJP13, FastCGI and SCGI on one port: the first bytes of a connection tell which it is, and so
+ * does `info.protocol`. Listens on 127.0.0.1:9000 unless told otherwise. As with AJP, a port beyond loopback needs a
+ * `secret`, which AJP requests then have to carry.
+ *
+ * @example
+ * ```ts
+ * import { serve } from "isthmus/node";
+ *
+ * serve({ port: 9000 }, (request, info) => new Response(`${info.protocol} asks for ${request.url}`));
+ * ```
+ */
+export const serve: ServeFunction<ServeAnyOptions> = bindServe("any", listen);

@@ -32,7 +32,10 @@ const RULES: Rule[] = [
   { in: "src/mod.ts", may: ["src/*"] },
   { in: "src/errors.ts", may: [] },
   { in: "src/types.ts", may: [`type:${ERRORS}`] },
-  { in: "src/protocols.ts", may: ["src/ajp/", "src/fastcgi/", "src/scgi/", CGI, CONNECTION, TYPES] },
+  {
+    in: "src/protocols.ts",
+    may: ["src/ajp/", "src/fastcgi/", "src/scgi/", "src/server/detect.ts", CGI, CONNECTION, TYPES],
+  },
   { in: "src/bytes/std.ts", may: ["@std/bytes"] },
   { in: BYTES, may: [] },
   { in: HTTP, may: [BYTES, ERRORS, TYPES] },
@@ -54,6 +57,8 @@ const RULES: Rule[] = [
   { in: "src/scgi/codec.ts", may: [BYTES, ERRORS], alone: true },
   { in: "src/scgi/", may: MACHINE },
 
+  // A machine made of those of the table, which is given to it.
+  { in: "src/server/detect.ts", may: [BYTES, `type:${CONNECTION}`, ERRORS, `type:${PROTOCOLS}`, `type:${TYPES}`] },
   // The drivers meet a machine only through the interface and the table of protocols.
   { in: "src/server/", may: [HTTP, CONNECTION, TYPES, ERRORS, PROTOCOLS, BYTES, "src/transport/"] },
   { in: "src/client/", may: [HTTP, CONNECTION, TYPES, ERRORS, PROTOCOLS] },
@@ -68,6 +73,8 @@ const RULES: Rule[] = [
       "adapters/deno.ts",
       "adapters/bun.ts",
       "adapters/hono.ts",
+      "adapters/_environment.ts",
+      "adapters/_spawned.ts",
       "isthmus",
       "isthmus/*",
       "node:*",

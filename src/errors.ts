@@ -34,7 +34,7 @@ export type ProtocolErrorCode =
   | "ERR_SCGI_HEADERS"
   /** The first bytes are those of no protocol spoken here. */
   | "ERR_UNKNOWN_PROTOCOL"
-  /** More requests at once on a connection than allowed. */
+  /** More requests on a connection than allowed, at once or in all. */
   | "ERR_OVERLOADED"
   /** A header name or value, a method, a URL or a Host that HTTP does not allow. */
   | "ERR_BAD_REQUEST"

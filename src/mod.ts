@@ -17,6 +17,7 @@
 
 export { ProtocolError } from "./errors.ts";
 export type { Initiator, ProtocolErrorCode, ProtocolErrorOptions } from "./errors.ts";
+export { allow } from "./http/authorize.ts";
 export { serveConnection } from "./server/serve_connection.ts";
 export { bindServe } from "./server/server.ts";
 export { type DuplexStreams, webStreamsTransport } from "./transport/web_streams.ts";
@@ -48,6 +49,7 @@ export type {
   Server,
   ServerStats,
   ServeScgiOptions,
+  ServeSpawnedOptions,
   TlsInfo,
   Transport,
   UnixAddr,

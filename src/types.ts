@@ -109,9 +109,9 @@ export interface Limits {
   maxHeaderBytes?: number;
   /** Most headers of a request. Default 100. Over it: 431. */
   maxHeaderCount?: number;
-  /** FastCGI: most bytes of all PARAMS of a request. Default 262144 (256 KiB). Over it: 431. */
+  /** FastCGI and SCGI: most bytes of all variables of a request. Default 262144 (256 KiB). Over it: 431. */
   maxParamsBytes?: number;
-  /** FastCGI: most name-value pairs of a request. Default 1024. Over it: 431. */
+  /** FastCGI and SCGI: most variables of a request. Default 1024. Over it: 431. */
   maxParamsCount?: number;
   /** Most bytes of a request body. Default 1073741824 (1 GiB), as Apache's LimitRequestBody. Over it: 413. */
   maxBodyBytes?: number;
@@ -128,7 +128,7 @@ export interface Limits {
   maxActiveRequests?: number;
   /** Requests after which a connection is closed, 0 for no limit. Default 0. */
   maxRequestsPerConnection?: number;
-  /** Milliseconds from the first byte of a request's head to its last. Default 30000. 0 for no limit, here and below. */
+  /** Milliseconds from the first byte of a request's head to its last; SCGI: from the accept. Default 30000. 0 for no limit, here and below. */
   headTimeout?: number;
   /** Milliseconds that the web server may take for the next piece of a body that was asked for. Default 60000. */
   bodyTimeout?: number;
@@ -197,7 +197,7 @@ export interface CgiOptions extends ConnectionOptions {
 export interface ListenOptions {
   /** Address to listen on. Default "127.0.0.1". */
   hostname?: string;
-  /** Port to listen on; 0 lets the system choose. Default 8009 for AJP, 9000 for FastCGI. */
+  /** Port to listen on; 0 lets the system choose. Default 8009 for AJP, 9000 for FastCGI, 4000 for SCGI, 9000 for any. */
   port?: number;
   /** Path of a unix socket instead. A socket file on which nothing listens any more is replaced. */
   path?: string;
@@ -228,6 +228,20 @@ export interface ServeScgiOptions extends ServeOptions, ScgiOptions {}
 
 /** Options of `serve`, which speaks them all. */
 export interface ServeAnyOptions extends ServeOptions, AjpOptions, FastCgiOptions, ScgiOptions {}
+
+/** Options of `serveSpawned`. */
+export interface ServeSpawnedOptions extends FastCgiOptions {
+  /** What the web server expects of this process. Default: what the environment and descriptor 0 say. */
+  protocol?: "cgi" | "fastcgi";
+  /** IP addresses that may connect over TCP. Default: the variable FCGI_WEB_SERVER_ADDRS; without it, whoever can. */
+  allowedAddresses?: readonly string[];
+  /** Milliseconds that `shutdown()` waits for the requests that run. Default 2500: mod_fcgid kills after 3 seconds. */
+  shutdownTimeout?: number;
+  /** Aborting it ends the server and its connections at once; for a gentle end use `shutdown()`. */
+  signal?: AbortSignal;
+  /** Called once the server listens. Over plain CGI the address is a unix socket without a path. */
+  onListen?: (addr: Addr) => void;
+}
 
 /** A snapshot of a server's counters. */
 export interface ServerStats {

@@ -1,4 +1,4 @@
-// The ADDR of --ajp and --fastcgi.
+// The ADDR of --ajp, --fastcgi, --scgi and --any.
 import type { Addr, ListenOptions } from "../../src/mod.ts";
 import { usageError } from "./errors.ts";
 

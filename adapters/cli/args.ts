@@ -6,20 +6,25 @@ import { usageError } from "./errors.ts";
 
 /** One address to listen on. */
 export interface Endpoint {
-  protocol: ProtocolName;
+  protocol: ProtocolName | "any";
   /** The address as it was given. */
   text: string;
   listen: ListenOptions;
 }
 
-/** What `isthmus serve` was told. */
-export interface ServeArguments {
-  module: string;
+/** Where to listen, and how. */
+export interface ServingArguments {
+  /** Empty where whoever starts the program passes a socket or a request on. */
   endpoints: Endpoint[];
   /** What every address gets. */
   common: Pick<ServeFastCgiOptions, "mount">;
-  /** What the AJP addresses get besides. */
+  /** What the addresses that understand AJP get besides. */
   ajp: Pick<ServeAjpOptions, "secret" | "packetSize">;
+}
+
+/** What `isthmus serve` was told. */
+export interface ServeArguments extends ServingArguments {
+  module: string;
 }
 
 type Options = Record<string, { type: "string" | "boolean"; short?: string; multiple?: boolean }>;
@@ -31,25 +36,31 @@ const TOP_OPTIONS: Options = {
 const SERVE_OPTIONS: Options = {
   ajp: { type: "string", multiple: true },
   fastcgi: { type: "string", multiple: true },
+  scgi: { type: "string", multiple: true },
+  any: { type: "string", multiple: true },
   secret: { type: "string" },
   "packet-size": { type: "string" },
   mount: { type: "string" },
   mode: { type: "string" },
   help: { type: "boolean", short: "h" },
 };
-const COMMANDS = ["serve"];
+const COMMANDS = ["serve", "inspect"] as const;
+type Command = typeof COMMANDS[number];
+/** Where `isthmus inspect` listens unless told otherwise. */
+const INSPECT_ADDRESSES = { ajp: "8009", fastcgi: "9000" } as const;
 
-const PROTOCOL_OF: Record<string, ProtocolName> = { ajp: "ajp", fastcgi: "fastcgi" };
+const PROTOCOL_OF: Record<string, Endpoint["protocol"]> = { ajp: "ajp", fastcgi: "fastcgi", scgi: "scgi", any: "any" };
 const MIN_PACKET_SIZE = 8192;
 const MAX_PACKET_SIZE = 65536;
 /** Further apart than this, a suggestion is a guess. */
 const MAX_TYPOS = 2;
 
 /** What the first word asks for; the words after a command are the command's. */
-export function parseTop(words: string[]): "help" | "version" | "serve" {
+export function parseTop(words: string[]): "help" | "version" | Command {
   const [first] = words;
   if (first === undefined) throw usageError("no command. See isthmus --help");
-  if (first === "serve") return first;
+  const command = COMMANDS.find((name) => name === first);
+  if (command !== undefined) return command;
   if (!first.startsWith("-")) {
     throw usageError(`unknown command ${first}${suggest(first, COMMANDS)} See isthmus --help`);
   }
@@ -66,6 +77,36 @@ export function parseServe(words: string[], environmentSecret?: string): ServeAr
   if (module === undefined) throw usageError("serve needs a module, for example ./app.ts. See isthmus serve --help");
   if (extra !== undefined) throw usageError(`unexpected argument ${extra}. See isthmus serve --help`);
 
+  return { module, ...readServing(values, environmentSecret) };
+}
+
+/** The words after `inspect`, as those after `serve`, but for loopback alone. */
+export function parseInspect(words: string[], environmentSecret?: string): ServingArguments | "help" {
+  const { values, positionals } = parseWords(words, SERVE_OPTIONS, "isthmus inspect --help");
+  if (values.has("help")) return "help";
+  const [extra] = positionals;
+  if (extra !== undefined) throw usageError(`unexpected argument ${extra}. See isthmus inspect --help`);
+  if (!Object.keys(PROTOCOL_OF).some((name) => values.has(name))) {
+    for (const [name, text] of Object.entries(INSPECT_ADDRESSES)) values.set(name, [text]);
+  }
+
+  const args = readServing(values, environmentSecret);
+  for (const { protocol, text, listen } of args.endpoints) {
+    // What an inherited descriptor listens on shows only once it does.
+    if (listen.path !== undefined || (listen.fd === undefined && isLoopback(listen.hostname))) continue;
+    throw usageError(
+      `Cannot use "${text}" for --${protocol}: inspect listens on loopback or a unix socket only, as it shows requests`,
+    );
+  }
+  return args;
+}
+
+function isLoopback(hostname = ""): boolean {
+  return hostname === "localhost" || hostname === "::1" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}
+
+/** The options that `serve` and `inspect` share. */
+function readServing(values: Map<string, string[]>, environmentSecret: string | undefined): ServingArguments {
   const mode = last(values, "mode", readMode);
   const endpoints: Endpoint[] = [];
   for (const [name, protocol] of Object.entries(PROTOCOL_OF)) {
@@ -75,14 +116,10 @@ export function parseServe(words: string[], environmentSecret?: string): ServeAr
       endpoints.push({ protocol, text, listen });
     }
   }
-  if (endpoints.length === 0) {
-    throw usageError("no address to listen on: give --ajp ADDR or --fastcgi ADDR. See isthmus serve --help");
-  }
-
   // An option without effect is a mistake; with --secret it would be one that leaves a door open.
-  const hasAjp = endpoints.some(({ protocol }) => protocol === "ajp");
+  const hasAjp = endpoints.some(({ protocol }) => protocol === "ajp" || protocol === "any");
   for (const name of ["secret", "packet-size"]) {
-    if (values.has(name) && !hasAjp) throw usageError(`--${name} is for AJP, but there is no --ajp`);
+    if (values.has(name) && !hasAjp) throw usageError(`--${name} is for AJP, but there is no --ajp or --any`);
   }
   if (mode !== undefined && !endpoints.some(({ listen }) => listen.path !== undefined)) {
     throw usageError("--mode is for unix sockets, but no address begins with unix:");
@@ -92,7 +129,6 @@ export function parseServe(words: string[], environmentSecret?: string): ServeAr
   const packetSize = last(values, "packet-size", readPacketSize);
   const secret = last(values, "secret", readSecret) ?? (environmentSecret || undefined);
   return {
-    module,
     endpoints,
     common: { ...(mount !== undefined && { mount }) },
     ajp: { ...(secret !== undefined && { secret }), ...(packetSize !== undefined && { packetSize }) },
@@ -149,7 +185,7 @@ function parseWords(words: string[], options: Options, help: string) {
 }
 
 /** The end of a sentence about an unknown word: with the known word that was probably meant, if there is one. */
-function suggest(word: string, known: string[]): string {
+function suggest(word: string, known: readonly string[]): string {
   const [nearest] = known
     .map((name) => ({ name, typos: distance(word, name) }))
     .filter(({ typos }) => typos <= MAX_TYPOS)

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 // The command line: words and environment → a command → an exit status.
 import process from "node:process";
-import { parseServe, parseTop } from "./args.ts";
+import { dropProxyHeader } from "../_environment.ts";
+import { parseInspect, parseServe, parseTop } from "./args.ts";
 import { CliError } from "./errors.ts";
-import { HELP, SERVE_HELP } from "./help.ts";
-import { serve } from "./serve.ts";
+import { HELP, INSPECT_HELP, SERVE_HELP } from "./help.ts";
+import { inspect } from "./inspect.ts";
+import { serve, serveHandler } from "./serve.ts";
 import { VERSION } from "./version.ts";
 
 async function run(words: string[]): Promise<void> {
@@ -19,11 +21,20 @@ async function run(words: string[]): Promise<void> {
       const args = parseServe(words.slice(1), process.env["ISTHMUS_SECRET"]);
       if (args === "help") process.stdout.write(SERVE_HELP);
       else await serve(args);
+      return;
+    }
+    case "inspect": {
+      const args = parseInspect(words.slice(1), process.env["ISTHMUS_SECRET"]);
+      if (args === "help") process.stdout.write(INSPECT_HELP);
+      else await serveHandler(args, inspect);
+      return;
     }
   }
 }
 
 async function main(): Promise<void> {
+  // First of all: in a CGI request it is the browser who says what HTTP_PROXY is.
+  dropProxyHeader();
   let status = 0;
   try {
     await run(process.argv.slice(2));

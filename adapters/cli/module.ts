@@ -1,7 +1,7 @@
 // MODULE → its handler.
 import { statSync } from "node:fs";
-import { createRequire } from "node:module";
 import { isAbsolute, join, resolve } from "node:path";
+import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { stripVTControlCharacters } from "node:util";
 import type { Handler, HandlerObject } from "../../src/mod.ts";
@@ -36,6 +36,8 @@ function locate(name: string, path: string, cwd: string): string {
     throw new CliError(1, `Cannot load ${name}: there is no file ${path}`);
   }
   try {
+    // Not imported above, as Deno would load node:console with it, before stdout can be kept clean of it.
+    const { createRequire } = process.getBuiltinModule("node:module");
     // A package belongs to the application, so it is looked for from there and not from here.
     const found = createRequire(join(cwd, "_")).resolve(name);
     return isAbsolute(found) ? pathToFileURL(found).href : found;

@@ -3,11 +3,21 @@
 import * as bun from "../bun.ts";
 import * as deno from "../deno.ts";
 import * as node from "../node.ts";
-import type { ServeAjpOptions, ServeFastCgiOptions, ServeFunction } from "../../src/mod.ts";
+import type {
+  ServeAjpOptions,
+  ServeAnyOptions,
+  ServeFastCgiOptions,
+  ServeFunction,
+  ServeScgiOptions,
+  ServeSpawnedOptions,
+} from "../../src/mod.ts";
 
 interface Adapter {
+  serve: ServeFunction<ServeAnyOptions>;
   serveAjp: ServeFunction<ServeAjpOptions>;
   serveFastCgi: ServeFunction<ServeFastCgiOptions>;
+  serveScgi: ServeFunction<ServeScgiOptions>;
+  serveSpawned: ServeFunction<ServeSpawnedOptions>;
 }
 
 export const adapter: Adapter = "Bun" in globalThis ? bun : "Deno" in globalThis ? deno : node;

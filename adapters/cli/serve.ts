@@ -2,28 +2,49 @@
 import process from "node:process";
 import type { Handler, HandlerObject, ProtocolName, Server } from "../../src/mod.ts";
 import { formatAddress } from "./address.ts";
-import type { Endpoint, ServeArguments } from "./args.ts";
+import type { Endpoint, ServeArguments, ServingArguments } from "./args.ts";
 import { CliError } from "./errors.ts";
 import { loadHandler } from "./module.ts";
 import { adapter } from "./runtime.ts";
+import { firstSignal } from "./signals.ts";
+import { serveSpawned } from "./spawned.ts";
+import { type PassedSocket, ServiceManager, takePassedSockets } from "./systemd.ts";
 
-const TITLES: Record<ProtocolName, string> = { ajp: "AJP", fastcgi: "FastCGI", scgi: "SCGI", cgi: "CGI" };
+const TITLES: Record<ProtocolName | "any", string> = {
+  ajp: "AJP",
+  fastcgi: "FastCGI",
+  scgi: "SCGI",
+  cgi: "CGI",
+  any: "AJP, FastCGI or SCGI",
+};
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
-/** npm passes on a Ctrl-C that the terminal has sent to the whole process group: one key press arrives twice. */
-const ONE_KEY_PRESS_MS = 200;
-
 /** Resolves once a signal has ended everything in good order. */
 export async function serve(args: ServeArguments): Promise<void> {
+  const manager = new ServiceManager(process.env, process.pid);
+  const passed = takePassedSockets(process.env, process.pid);
+  const endpoints = args.endpoints.length > 0 ? args.endpoints : passed.map(toEndpoint);
+  if (endpoints.length === 0) return await serveSpawned(args, manager);
+
   const handler = await loadHandler(args.module, process.cwd());
+  await serveHandler({ ...args, endpoints }, handler, manager);
+}
+
+/** Serves one handler on all addresses. Resolves once a signal has ended everything in good order. */
+export async function serveHandler(
+  { endpoints, ...args }: ServingArguments,
+  handler: Handler | HandlerObject,
+  manager: ServiceManager = new ServiceManager(process.env, process.pid),
+): Promise<void> {
   const servers: Server[] = [];
   try {
-    for (const endpoint of args.endpoints) {
+    for (const endpoint of endpoints) {
       const server = start(endpoint, args, handler);
       servers.push(server);
       await server.ready;
     }
-    const signalled = firstSignal();
-    for (const [i, { protocol, listen, text }] of args.endpoints.entries()) {
+    const signalled = firstSignal(SIGNALS);
+    manager.ready();
+    for (const [i, { protocol, listen, text }] of endpoints.entries()) {
       console.log(
         `isthmus: ${TITLES[protocol]} on ${listen.fd === undefined ? formatAddress(servers[i]!.addr) : text}`,
       );
@@ -32,26 +53,32 @@ export async function serve(args: ServeArguments): Promise<void> {
   } catch (error) {
     throw new CliError(1, forCommandLine(error), { cause: error });
   } finally {
-    await Promise.allSettled(servers.map((server) => server.shutdown()));
+    await Promise.allSettled([manager.stopping(), ...servers.map((server) => server.shutdown())]);
   }
 }
 
-function start({ protocol, listen }: Endpoint, args: ServeArguments, handler: Handler | HandlerObject): Server {
-  const options = { ...listen, ...args.common };
-  return protocol === "ajp"
-    ? adapter.serveAjp({ ...options, ...args.ajp }, handler)
-    : adapter.serveFastCgi(options, handler);
+/** The socket's name may say the protocol; the name that systemd gives it otherwise says nothing. */
+function toEndpoint({ fd, name }: PassedSocket): Endpoint {
+  const protocol = Object.hasOwn(TITLES, name) && name !== "cgi" ? name as Endpoint["protocol"] : "fastcgi";
+  return { protocol, text: `fd:${fd}`, listen: { fd } };
 }
 
-/** Resolves at the first signal; a second one then has its default effect, which is to end the process at once. */
-function firstSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    function onSignal(): void {
-      resolve();
-      setTimeout(() => SIGNALS.forEach((signal) => process.removeListener(signal, onSignal)), ONE_KEY_PRESS_MS);
-    }
-    for (const signal of SIGNALS) process.on(signal, onSignal);
-  });
+function start(
+  { protocol, listen }: Endpoint,
+  args: Omit<ServingArguments, "endpoints">,
+  handler: Handler | HandlerObject,
+): Server {
+  const options = { ...listen, ...args.common };
+  switch (protocol) {
+    case "ajp":
+      return adapter.serveAjp({ ...options, ...args.ajp }, handler);
+    case "any":
+      return adapter.serve({ ...options, ...args.ajp }, handler);
+    case "scgi":
+      return adapter.serveScgi(options, handler);
+    default:
+      return adapter.serveFastCgi(options, handler);
+  }
 }
 
 /** The library's error in the words of the command line. */

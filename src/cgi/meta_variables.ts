@@ -189,6 +189,8 @@ class CgiMeta implements RequestMeta {
       for (const [name, value] of this.#variables) {
         params.set(name, name.startsWith("HTTP_") ? value : latin1ToUtf8(value));
       }
+      const file = params.get("SCRIPT_FILENAME");
+      if (file !== undefined) params.set("SCRIPT_FILENAME", withoutProxy(file, params.get("QUERY_STRING") ?? ""));
       this.#params = params;
     }
     return this.#params;
@@ -234,4 +236,17 @@ class CgiMeta implements RequestMeta {
       chain += chain.endsWith("\n") ? next : `\n${next}`;
     }
   }
+}
+
+/** What Apache's mod_proxy puts before the path of a request that goes to an application. */
+const PROXY_PREFIX = /^proxy:(?:fcgi|scgi|balancer):\/\/[^/]*(?=\/)/i;
+
+/**
+ * A file name as a file name: mod_proxy_fcgi passes its own notation on, in which a rewritten URL ends in its query too.
+ */
+function withoutProxy(file: string, query: string): string {
+  const prefix = PROXY_PREFIX.exec(file);
+  if (prefix === null) return file;
+  const path = file.slice(prefix[0].length);
+  return query !== "" && path.endsWith(`?${query}`) ? path.slice(0, -query.length - 1) : path;
 }

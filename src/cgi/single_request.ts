@@ -3,14 +3,17 @@
  * bytes; the response as CGI has it (RFC 3875 section 6), ended by the end of the connection. The machine is its own
  * exchange, as there is only the one.
  *
- * | state          | input                              | FIN                             | response ends |
- * |----------------|------------------------------------|---------------------------------|---------------|
- * | "reading-head" | → "reading-body" with the last     | gone                            |               |
- * | "reading-body" | held until wanted, up to a bound   | the body is cut off: 400        | → "over"      |
- * | "body-ended"   | dropped: not part of the request   | no matter: the answer is due    | → "over"      |
- * | "over"         | dropped                            |                                 |               |
+ * | state          | input                            | FIN                          | end()                      |
+ * |----------------|----------------------------------|------------------------------|----------------------------|
+ * | "reading-head" | → "reading-body" with its last   | gone                         |                            |
+ * | "reading-body" | held until wanted, up to a bound | the body is cut off: 400     | → "over", and reads on     |
+ * | "body-ended"   | dropped: not part of the request | no matter: an answer is due  | → "over", as is said below |
+ * | "over"         | dropped                          | no matter: it has been given |                            |
  *
  * Nothing in these protocols says that a response is whole. One that breaks is ended by a reset.
+ *
+ * A FIN after the body is no departure: some web servers send it and then wait for the answer. Only a reset or a write
+ * that fails shows that such a one has gone.
  *
  * @module
  */
@@ -47,9 +50,14 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
   readonly #onRequest: OnRequest;
   readonly #onRejected: OnRejected;
   #state: "reading-head" | "reading-body" | "body-ended" | "over" = "reading-head";
+  /** Whether anything of the request has come. */
+  #begun = false;
+  /** Bytes of the body that have not been delivered or dropped. */
   #left = 0;
   #wanted = false;
   #discarded = false;
+  #bodyEndTold = false;
+  #aborted = false;
 
   constructor(onRequest: OnRequest, onRejected: OnRejected) {
     this.#onRequest = onRequest;
@@ -63,7 +71,7 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
    */
   protected abstract readHead(): RequestHead | undefined;
 
-  /** Whether to read on when the request is whole, to see the web server leave. */
+  /** Whether to read on when the request is whole: to see the web server leave, and to drop what it sends too much. */
   protected abstract readonly readsBeyondBody: boolean;
 
   get active(): number {
@@ -83,6 +91,7 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
 
   receive(chunk: Uint8Array): void {
     if (this.closing !== "open") return;
+    if (chunk.length > 0) this.#begun = true;
     this.input.push(chunk);
     if (this.#state === "reading-head") {
       try {
@@ -100,18 +109,20 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
 
   receiveFin(): boolean {
     if (this.#state === "reading-head") return false;
-    if (this.#state === "reading-body" && this.input.length < this.#left) {
-      if (this.#discarded) return true;
+    if (this.#state === "reading-body" && this.input.length < this.#left && !this.#aborted) {
       const error = rejection(400, "The body is shorter than its CONTENT_LENGTH", "ERR_BODY_TRUNCATED");
-      this.#abort(error);
       this.#onRejected(error);
+      this.#abort(error);
     }
-    return this.closing === "open" || this.output.length > 0;
+    return true;
   }
 
   receiveEnd(error: ProtocolError): void {
     if (this.closing === "open") this.closing = "destroy";
-    this.#abort(error);
+    const running = this.active > 0;
+    this.#state = "over";
+    this.input.clear();
+    if (running) this.#abort(error);
   }
 
   timeout(): ProtocolError {
@@ -125,14 +136,14 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
   }
 
   drain(): void {
-    if (this.#state === "reading-head" && this.input.length === 0 && this.closing === "open") this.closing = "end";
+    if (!this.#begun && this.#state === "reading-head" && this.closing === "open") this.closing = "end";
   }
 
   pullBody(): void {
-    if (this.#state === "over" || this.#discarded) return;
-    if (this.#state === "reading-body" && this.input.length > 0) {
+    if (this.#state !== "reading-body" || this.#discarded) return;
+    if (this.input.length > 0) {
       this.#deliver();
-    } else if (this.#state === "reading-body") {
+    } else {
       this.#wanted = true;
       this.progress++;
     }
@@ -163,14 +174,16 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
   end(): void {
     if (this.#state === "over") return;
     // Closing with unread input would reset the connection, and the response might be lost.
-    this.closing = this.#state === "reading-body" ? "linger" : "end";
+    this.closing = this.#state === "reading-body" || this.readsBeyondBody ? "linger" : "end";
     this.#state = "over";
+    this.input.clear();
     this.events.onFinished();
   }
 
   fail(): void {
     if (this.#state === "over") return;
     this.#state = "over";
+    this.input.clear();
     this.closing = "reset";
   }
 
@@ -187,7 +200,10 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
     const piece = this.input.takeUpTo(Math.min(this.#left, MAX_HELD));
     this.#count(piece.length);
     this.events.onBody(piece);
-    if (this.#state === "body-ended" && !this.#discarded) this.events.onBodyEnd();
+    // Once: a pull from within `onBody()` may have told it already.
+    if (this.#state !== "body-ended" || this.#discarded || this.#bodyEndTold) return;
+    this.#bodyEndTold = true;
+    this.events.onBodyEnd();
   }
 
   /** What nobody wants is read all the same, so that the web server can send all of it. */
@@ -199,16 +215,21 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
 
   #count(length: number): void {
     this.#left -= length;
-    if (this.#left === 0 && this.#state === "reading-body") this.#state = "body-ended";
+    if (this.#left > 0 || this.#state !== "reading-body") return;
+    this.#state = "body-ended";
+    this.input.clear(); // what follows is not part of the request
   }
 
   #abort(error: ProtocolError): void {
-    if (this.#state === "reading-head" || this.#state === "over") return;
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#wanted = false;
     this.events.onAbort(error);
   }
 
   #refuse(error: ProtocolError): void {
     this.#state = "over";
+    this.input.clear();
     if (error.statusHint === 0) {
       this.closing = "destroy";
       return;

@@ -16,27 +16,29 @@ export type HeaderPair = [name: string, value: string];
 export const MAX_LENGTH_DIGITS = 7;
 
 /**
- * Decodes the length of a netstring: digits without a sign, blank or leading zero.
+ * Decodes the length of a netstring, or as much of it as there is: digits without a sign, blank or leading zero. What
+ * cannot become a length is refused at its first wrong byte.
  *
  * @param digits the bytes before the ":"
  * @throws {ProtocolError} ERR_SCGI_NETSTRING
  */
 export function decodeNetstringLength(digits: Uint8Array): number {
   let length = 0;
-  for (const byte of digits) {
+  for (const [i, byte] of digits.entries()) {
     const digit = byte - 0x30;
     if (digit < 0 || digit > 9) throw brokenNetstring("its length is not a number");
+    if (i === 0 && digit === 0) throw brokenNetstring("its length begins with 0");
+    if (i === MAX_LENGTH_DIGITS) throw brokenNetstring("its length has too many digits");
     length = length * 10 + digit;
   }
-  if (digits.length === 0 || digits[0] === 0x30) throw brokenNetstring("its length is missing or begins with 0");
-  if (digits.length > MAX_LENGTH_DIGITS) throw brokenNetstring("its length has too many digits");
+  if (digits.length === 0) throw brokenNetstring("its length is missing");
   return length;
 }
 
 /**
  * Decodes the content of the netstring: names and values, each ended by a NUL.
  *
- * @throws {ProtocolError} ERR_SCGI_HEADERS with status 400, or ERR_HEADERS_TOO_LARGE
+ * @throws {ProtocolError} ERR_SCGI_HEADERS with status 400, or ERR_HEADERS_TOO_LARGE with status 431
  */
 export function decodeHeaders(block: Uint8Array, maxCount: number = Infinity): HeaderPair[] {
   if (block[block.length - 1] !== 0) throw badHeaders("they do not end in NUL");
@@ -63,10 +65,27 @@ export function decodeHeaders(block: Uint8Array, maxCount: number = Infinity): H
   return headers;
 }
 
-/** Encodes the head of a request; the caller has put CONTENT_LENGTH first. */
+/**
+ * Encodes the head of a request; the caller has put CONTENT_LENGTH first, and SCGI with the value 1 somewhere.
+ *
+ * @throws {ProtocolError} ERR_SCGI_HEADERS or ERR_HEADERS_TOO_LARGE for what SCGI cannot carry; nothing is written then
+ */
 export function encodeHeaders(writer: ByteWriter, headers: readonly HeaderPair[]): void {
   let length = 0;
-  for (const [name, value] of headers) length += name.length + value.length + 2;
+  for (const [name, value] of headers) {
+    // A NUL would begin a variable of the sender's choice.
+    if (name === "" || name.includes("\0") || value.includes("\0")) {
+      throw new ProtocolError("ERR_SCGI_HEADERS", "Cannot send a variable without a name or with a NUL", {
+        initiator: "local",
+      });
+    }
+    length += name.length + value.length + 2;
+  }
+  if (String(length).length > MAX_LENGTH_DIGITS) {
+    throw new ProtocolError("ERR_HEADERS_TOO_LARGE", `Cannot send ${length} bytes of variables`, {
+      initiator: "local",
+    });
+  }
   writer.latin1(`${length}:`);
   for (const [name, value] of headers) {
     writer.latin1(name);

@@ -7,16 +7,22 @@ export class RequestData implements FilterData, BodyEvents {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly length: number | undefined;
   readonly lastModified: Date | undefined;
+  /** Whether the handler waits for a piece. */
+  wanted = false;
+  readonly #data: ExchangeData;
   readonly #body: RequestBody;
 
   /** @param connection what sends the commands that reading leads to */
   constructor(data: ExchangeData, connection: { flush(): void }) {
+    this.#data = data;
     this.#body = new RequestBody({
-      pullBody(): void {
+      pullBody: () => {
+        this.wanted = true;
         data.pullBody();
         connection.flush();
       },
-      discardBody(): void {
+      discardBody: () => {
+        this.wanted = false;
         data.discardBody();
         connection.flush();
       },
@@ -27,15 +33,29 @@ export class RequestData implements FilterData, BodyEvents {
     data.events = this;
   }
 
+  /** Whether the handler has begun to read, or may. */
+  get touched(): boolean {
+    return this.#body.touched;
+  }
+
+  /** Fails, and lets go what comes. */
+  giveUp(error: unknown): void {
+    this.fail(error);
+    this.#data.discardBody();
+  }
+
   onBody(chunk: Uint8Array): void {
+    this.wanted = false;
     this.#body.push(chunk);
   }
 
   onBodyEnd(): void {
+    this.wanted = false;
     this.#body.end();
   }
 
   fail(error: unknown): void {
+    this.wanted = false;
     this.#body.fail(error);
   }
 }

@@ -50,7 +50,7 @@ export interface Shared {
  * Serves one connection over any pair of streams, or over a Transport of your own.
  *
  * @param connection what connects to the web server
- * @param options the protocol that the web server speaks, and that protocol's options
+ * @param options the protocol that the web server speaks, or "any" to see by what it sends, and that protocol's options
  * @param handler a fetch handler, or an object with one
  * @throws {RangeError} or {TypeError} for options that make no sense
  *
@@ -67,7 +67,7 @@ export interface Shared {
  */
 export function serveConnection(
   connection: DuplexStreams | Transport,
-  options: { protocol: ProtocolName } & AjpOptions & FastCgiOptions & CgiOptions,
+  options: { protocol: ProtocolName | "any" } & AjpOptions & FastCgiOptions & CgiOptions,
   handler: Handler | HandlerObject,
 ): ServedConnection {
   const transport = "readable" in connection ? webStreamsTransport(connection) : connection;
@@ -121,6 +121,8 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   #receiving = false;
   #readable: Deferred<void> | undefined;
   #lingering = false;
+  /** Whether FIN has been sent. */
+  #writeClosed = false;
   #inputEnded = false;
   #closed = false;
 
@@ -167,7 +169,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     if (machine.closing === "destroy") this.#close();
     else if (machine.closing === "reset") this.#close(true);
     else if (machine.closing !== "open" && this.blocked === undefined) this.#closeWrite();
-    if (this.blocked !== undefined && !machine.wantsInput) { for (const upload of this.uploads) upload.relieve(); }
+    if (!machine.wantsInput) { for (const upload of this.uploads) upload.relieve(); }
     if (this.#readable !== undefined && this.#mayRead) {
       this.#readable.resolve();
       this.#readable = undefined;
@@ -187,8 +189,10 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
         }
         const chunk = await this.#transport.read();
         if (chunk === null) {
-          if (!this.#machine.receiveFin()) break;
+          // With FIN both ways there is nothing left to wait for.
+          if (!this.#machine.receiveFin() || this.#writeClosed) break;
           this.#inputEnded = true;
+          this.flush();
           continue;
         }
         stats.bytesReceived += chunk.length;
@@ -295,6 +299,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.#writeLimit.start(this.settings.writeTimeout);
     this.#transport.closeWrite().then(() => {
       this.#writeLimit.stop();
+      this.#writeClosed = true;
       if (this.#closed) return;
       if (this.#machine.closing === "linger" && !this.#inputEnded) this.#readLimit.start(LINGER_TIME);
       else this.#close();

@@ -82,7 +82,6 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
     const hasBody = requestMayHaveBody(head.method) && head.contentLength !== 0 && target !== undefined;
     if (hasBody) {
       this.#body = new RequestBody(this);
-      this.#context.uploads.add(this);
     } else {
       this.#exchange.discardBody();
     }
@@ -92,6 +91,7 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
       return;
     }
     if (data !== undefined) this.#data = new RequestData(data, this.#context);
+    if (hasBody || data !== undefined) this.#context.uploads.add(this);
     // A machine takes an authorizer's request only where there is one.
     const handler = head.role === "authorizer" ? settings.authorize! : this.#context.handler;
     try {
@@ -164,13 +164,17 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
   }
 
   /**
-   * The web server neither takes the response nor can be read, as the body that it sends fills its queue: it may be one
-   * that reads nothing before it has sent everything. A body that the handler has not asked for by now is given up.
+   * The web server cannot be read, as what it sends fills its queue. Where it does not take the response either, it may
+   * be one that reads nothing before it has sent everything; what the handler has not asked for by now is given up. So is
+   * the body of a filter's request where the handler waits for the file, which comes after it.
    */
   relieve(): void {
-    if (this.#state !== "answering" || this.#body === undefined || this.#body.touched) return;
-    this.#body.fail(new ProtocolError("ERR_ABORTED", "The body was not read before the response began"));
-    this.#exchange.discardBody();
+    const answering = this.#state === "answering" && this.#context.blocked !== undefined;
+    if ((answering || this.#data?.wanted) && this.#body?.open && !this.#body.touched) {
+      this.#body.fail(unread());
+      this.#exchange.discardBody();
+    }
+    if (answering && this.#data?.touched === false) this.#data.giveUp(unread());
   }
 
   onCut(error: ProtocolError): void {
@@ -192,11 +196,17 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
       return;
     }
     this.#state = "answering";
-    const { method } = this.#exchange.head;
+    const { method, role } = this.#exchange.head;
     try {
       const head = readResponseHead(response);
       const { body } = response;
-      if (body !== null && mayHaveBody(method, head.status)) {
+      // What lets a request in has no body of its own, so that none is waited for.
+      const letsIn = role === "authorizer" && head.status === 200;
+      if (letsIn && this.#failed) {
+        cancelBody(response);
+        throw badResponse("Cannot let a request in after its authorizer has failed");
+      }
+      if (body !== null && !letsIn && mayHaveBody(method, head.status)) {
         this.#sender = new ResponseSender(this.#exchange, this.#context, this, response, body, head);
         this.#sender.start();
       } else {
@@ -301,6 +311,10 @@ export class ServedRequest implements ExchangeEvents, BodySource, SignalSource, 
 }
 
 const EMPTY = new Uint8Array(0);
+
+function unread(): ProtocolError {
+  return new ProtocolError("ERR_ABORTED", "The body was not read before the response began, or before the file");
+}
 
 interface Refusal {
   status: number;

@@ -21,7 +21,7 @@ import { ConnectionDriver, createShared, type Shared } from "./serve_connection.
 type AnyOptions = ServeOptions & AjpOptions & FastCgiOptions;
 
 /**
- * Makes the serve function of one protocol from a runtime's way to listen. For adapters.
+ * Makes the serve function of one protocol, or of "any" that arrives, from a runtime's way to listen. For adapters.
  *
  * @example
  * ```ts
@@ -32,7 +32,7 @@ type AnyOptions = ServeOptions & AjpOptions & FastCgiOptions;
  * ```
  */
 export function bindServe<Options extends ServeOptions>(
-  protocol: ProtocolName,
+  protocol: ProtocolName | "any",
   listen: Listen,
 ): ServeFunction<Options> {
   return (first: unknown, second?: Handler | HandlerObject): Server => {

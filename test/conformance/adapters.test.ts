@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { listenNodeNet } from "../../adapters/_node_net.ts";
 import type { Addr, Listen, ListenOptions, NetAddr, Transport } from "../../src/types.ts";
+import { readByPerl } from "../support/perl_reader.ts";
 import { adapter, runtime } from "../support/runtime.ts";
 import {
   type Acceptor,
@@ -375,6 +376,49 @@ describe("Transport over TCP alone", () => {
     expect(await said).toBe(runtime === "deno" ? "end" : "reset");
   });
 
+  // By node:net a connection can be reset on each runtime; Deno's own cannot.
+  const RESETS: [string, Listen, string][] = [
+    ["by the runtime", listen, runtime === "deno" ? "end" : "reset"],
+    ["by node:net", listenNodeNet, "reset"],
+  ];
+  test.runIf(hasPerl()).each(RESETS)("close(true) %s resets with nothing unsent or unread", async (_, by, expected) => {
+    const server = await open({}, by);
+    const read = readByPerl(server.addr, bytes("hello"));
+    const transport = await server.accept();
+    expect(text(await readBytes(transport, 5))).toBe("hello");
+    await transport.write([bytes("half")]);
+    // The peer has it before the reset, which would take it away.
+    await delay(50);
+    transport.close(true);
+    transport.close(true);
+    expect(await read).toEqual({ ended: expected, received: "half" });
+    expect(await transport.read()).toBe(null);
+    expect(await failure(transport.write([bytes("x")])!)).toBeInstanceOf(Error);
+  });
+
+  test.runIf(hasPerl()).each(RESETS)("close %s does not reset", async (_, by) => {
+    const server = await open({}, by);
+    const read = readByPerl(server.addr, bytes("hello"));
+    const transport = await server.accept();
+    await readBytes(transport, 5);
+    await transport.write([bytes("half")]);
+    transport.close();
+    expect(await read).toEqual({ ended: "end", received: "half" });
+  });
+
+  test.runIf(hasPerl()).each(RESETS)("close(true) %s resets where bytes are unsent", async (_, by, expected) => {
+    const server = await open({}, by);
+    const read = readByPerl(server.addr, bytes("hello"));
+    const transport = await server.accept();
+    await readBytes(transport, 5);
+    const sent = transport.write([pattern(MORE_THAN_BUFFERS)]);
+    transport.close(true);
+    expect(await failure(sent!)).toBeInstanceOf(Error);
+    const { ended, received } = await read;
+    expect(ended).toBe(expected);
+    expect(received.length).toBeLessThan(MORE_THAN_BUFFERS);
+  });
+
   test("peerAddr is the other end", async () => {
     const { transport, peer } = await pair();
     expect(transport.peerAddr).toEqual({ transport: "tcp", hostname: "127.0.0.1", port: peer.localPort });
@@ -407,6 +451,20 @@ describe("Transport over TCP alone", () => {
     await Promise.all(all);
   });
 });
+
+// A unix socket has no reset, so that all one can ask is that the peer sees an end.
+test.runIf(hasPerl()).each([["by the runtime", listen], ["by node:net", listenNodeNet]] as [string, Listen][])(
+  "close(true) of a unix socket %s ends it",
+  async (_, by) => {
+    const server = await open(unix(), by);
+    const read = readByPerl(server.addr, bytes("hello"));
+    const transport = await server.accept();
+    await readBytes(transport, 5);
+    await transport.write([bytes("half")]);
+    transport.close(true);
+    expect(await read).toEqual({ ended: "end", received: "half" });
+  },
+);
 
 describe("Listener on TCP", () => {
   test("addr has the port that the system chose", async () => {

@@ -254,7 +254,7 @@ describe("time limits", () => {
   });
 
   test("bodyTimeout after the head breaks the connection", async () => {
-    const server = await serve((request) => new Response(request.body), { bodyTimeout: 60 });
+    const server = await serve((request) => new Response(request.body), { bodyTimeout: 500 });
     const client = await server.connect();
     client.send({ method: "POST", length: "chunked" });
     expect(await client.nextPacket()).toMatchObject({ type: "GetBodyChunk" });
@@ -282,10 +282,10 @@ describe("time limits", () => {
       let length = 0;
       for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
         length += chunk.length;
-        await delay(300);
+        await delay(900);
       }
       return new Response(String(length));
-    }, { bodyTimeout: 250 });
+    }, { bodyTimeout: 700 });
     const client = await server.connect();
     client.send({ method: "POST", length: "chunked" }, ["1234", "5678"]);
     expect(await client.readResponse()).toMatchObject({ status: 200, text: "8", reuse: true });
@@ -296,7 +296,7 @@ describe("time limits", () => {
     const server = await serve(async () => {
       await gate.promise;
       return new Response("ok");
-    }, { idleTimeout: 60 });
+    }, { idleTimeout: 400 });
     const [idle, busy] = [await server.connect(), await server.connect()];
     busy.send();
     await idle.closed();

@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseAddress } from "../../adapters/cli/address.ts";
 import { hex } from "../support/hex.ts";
 import { runtime } from "../support/runtime.ts";
+import { ScgiClient } from "../support/scgi_client.ts";
 import { client, closed, receive } from "../support/sockets.ts";
 
 const MAIN = fileURLToPath(new URL("../../adapters/cli/main.ts", import.meta.url));
@@ -95,6 +96,35 @@ describe("isthmus serve", () => {
     expect(await cli.exit).toMatchObject({ code: 0, signal: null, stderr: "" });
     expect(existsSync(join(dir, "a"))).toBe(false);
     expect(existsSync(join(dir, "f"))).toBe(false);
+  });
+
+  test("serves SCGI, and all protocols on one port, over TCP and unix sockets", async () => {
+    const app = write("app.mjs", `export default (_, info) => new Response("by " + info.protocol);`);
+    const socket = `unix:${join(dir, "s")}`;
+    const words = ["serve", app, "--scgi", "0", "--scgi", socket, "--any", "0", "--any", `${socket}2`, "--mode", "660"];
+    const cli = isthmus(words, { ISTHMUS_SECRET: "s3cret" });
+    const lines = await cli.lines(4);
+    expect(lines[0]).toMatch(/^isthmus: SCGI on 127\.0\.0\.1:\d+$/);
+    expect(lines[1]).toBe(`isthmus: SCGI on ${socket}`);
+    expect(lines[2]).toMatch(/^isthmus: AJP, FastCGI or SCGI on 127\.0\.0\.1:\d+$/);
+    expect(lines[3]).toBe(`isthmus: AJP, FastCGI or SCGI on ${socket}2`);
+    for (const line of lines) {
+      const scgi = new ScgiClient(await connectTo(line));
+      expect(await scgi.fetch()).toMatchObject({ status: 200, text: "by scgi" });
+    }
+    for (const line of lines.slice(2)) {
+      expect(await get(await connectTo(line))).toMatchObject({ status: 403 });
+      expect(await get(await connectTo(line), withSecret(GET, "s3cret"))).toEqual({
+        status: 200,
+        text: expect.stringContaining("by ajp"),
+      });
+      const peer = await connectTo(line);
+      peer.write(GET_VALUES);
+      expect(await receive(peer, GET_VALUES_RESULT.length)).toEqual(GET_VALUES_RESULT);
+      peer.destroy();
+    }
+    cli.kill("SIGTERM");
+    expect(await cli.exit).toMatchObject({ code: 0, signal: null });
   });
 
   test("serves the examples", async () => {
@@ -275,6 +305,12 @@ describe("isthmus ends with one line on stderr", () => {
     });
     expect(existsSync(join(dir, "a"))).toBe(false);
     await new Promise((resolve) => other.close(resolve));
+  });
+
+  test("for a port for all beyond loopback without a secret", async () => {
+    const { code, line } = await failure(["serve", write("app.mjs", HELLO), "--any", "0.0.0.0:0"]);
+    expect(code).toBe(1);
+    expect(line).toMatch(/^Cannot listen on 0\.0\.0\.0 for AJP, FastCGI or SCGI .*: give --secret, or ISTHMUS_SECRET/);
   });
 
   test("for AJP beyond loopback without a secret", async () => {

@@ -378,7 +378,7 @@ describe("surroundings", () => {
 
   test("a role that we do not have", async () => {
     const client = await open(() => new Response("fine"));
-    client.begin(1, { role: wire.ROLE_FILTER }).params(1, variables()).stdinEnd(1);
+    client.begin(1, { role: 4 }).params(1, variables()).stdinEnd(1);
     expect(await client.response(1)).toMatchObject({ status: 0, protocolStatus: wire.UNKNOWN_ROLE });
     expect((await client.fetch(1)).text).toBe("fine");
     client.begin(1, { role: wire.ROLE_AUTHORIZER, keepConn: false });

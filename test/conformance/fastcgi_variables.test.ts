@@ -13,6 +13,7 @@ interface Case {
   url: string;
   headers: Record<string, string>;
   info?: Partial<HandlerInfo>;
+  params?: Record<string, string>;
 }
 
 const APACHE: Variables = {
@@ -143,6 +144,25 @@ const CASES: Record<string, Case> = {
     url: "http://www.example.com:8080/app/a%20b/%2Fc;v=1?q=%C3%A9&x=a+b",
     headers: ON_8080,
     info: { remoteAddr: { transport: "tcp", hostname: "203.0.113.9", port: 50312 }, ssl: undefined },
+    params: { SCRIPT_FILENAME: "/app/a b//c;v=1" },
+  },
+  "Apache, a balancer and a rewritten URL, with Authorization": {
+    variables: {
+      ...APACHE,
+      REQUEST_METHOD: "GET",
+      QUERY_STRING: "x=1",
+      REQUEST_URI: "/pretty/1",
+      SCRIPT_NAME: "/app",
+      SCRIPT_FILENAME: "proxy:balancer://pool/app?x=1",
+      HTTP_AUTHORIZATION: "Bearer token",
+      REDIRECT_STATUS: "200",
+      REDIRECT_URL: "/pretty/1",
+      REDIRECT_HTTP_AUTHORIZATION: "Bearer other",
+    },
+    method: "GET",
+    url: "http://www.example.com:8080/pretty/1",
+    headers: { ...ON_8080, authorization: "Bearer token" },
+    params: { SCRIPT_FILENAME: "/app", REDIRECT_URL: "/pretty/1", REDIRECT_HTTP_AUTHORIZATION: "Bearer other" },
   },
   "Apache, ProxyPass, a chunked body": {
     variables: {
@@ -367,6 +387,7 @@ describe("variables", () => {
     for (const [name, value] of Object.entries(expected.info ?? {})) {
       expect(info![name as keyof HandlerInfo], name).toEqual(value);
     }
+    if (expected.params) expect(Object.fromEntries(info!.params)).toMatchObject(expected.params);
     // Whatever has no place in a Request can still be had.
     const { HTTP_PROXY: _dropped, ...rest } = expected.variables;
     for (const name of Object.keys(rest)) expect(info!.params.has(name), name).toBe(true);

@@ -374,6 +374,6 @@ test("serveConnection with a protocol that is not there", () => {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const protocol = "http" as unknown as ProtocolName;
   expect(() => serveConnection({ readable, writable }, { protocol }, echo)).toThrow(
-    new TypeError("Cannot serve this protocol: it must be one of ajp, fastcgi, scgi, cgi"),
+    new TypeError("Cannot serve this protocol: it must be one of ajp, fastcgi, scgi, cgi, any"),
   );
 });

@@ -1,12 +1,14 @@
 import { expect } from "vitest";
 import { ProtocolError } from "../../src/errors.ts";
-import type { AjpOptions } from "../../src/types.ts";
+import type { AjpOptions, FastCgiOptions, ProtocolName } from "../../src/types.ts";
 import { FakeDriver, responseHead, type Seen } from "./fake_driver.ts";
 import { latin1 } from "./hex.ts";
 
 export const COMMANDS = [
   "pull",
   "discard",
+  "pull-data",
+  "discard-data",
   "head",
   "body",
   "long",
@@ -33,10 +35,17 @@ export class CommandedDriver {
   readonly #reactions: Command[];
   readonly #states = new Map<
     Seen,
-    { head: boolean; over: boolean; pulled: boolean; discarded: boolean; ended: boolean }
+    {
+      head: boolean;
+      over: boolean;
+      pulled: boolean;
+      discarded: boolean;
+      ended: boolean;
+      data: { pulled: boolean; discarded: boolean; ended: boolean };
+    }
   >();
 
-  constructor(protocol: "ajp" | "fastcgi", reactions: Command[], options: AjpOptions = {}) {
+  constructor(protocol: ProtocolName | "any", reactions: Command[], options: AjpOptions & FastCgiOptions = {}) {
     this.#reactions = [...reactions];
     this.driver = new FakeDriver(protocol, options, {
       onRequest: (seen) => {
@@ -46,6 +55,7 @@ export class CommandedDriver {
           pulled: false,
           discarded: false,
           ended: seen.exchange.head.contentLength === 0,
+          data: { pulled: false, discarded: false, ended: false },
         });
         this.#react(seen);
       },
@@ -60,6 +70,19 @@ export class CommandedDriver {
         const state = this.#states.get(seen)!;
         state.ended = true;
         state.pulled = false;
+        this.#react(seen);
+      },
+      onData: (seen) => {
+        const { over, data } = this.#states.get(seen)!;
+        expect([over, data.pulled, data.discarded, data.ended]).toEqual([false, true, false, false]);
+        expect(seen.data.at(-1)!.length).toBeGreaterThan(0);
+        data.pulled = false;
+        this.#react(seen);
+      },
+      onDataEnd: (seen) => {
+        const { over, data } = this.#states.get(seen)!;
+        expect([over, data.discarded, data.ended]).toEqual([false, false, false]);
+        data.ended = true;
         this.#react(seen);
       },
       onAbort: (seen, error) => {
@@ -94,6 +117,13 @@ export class CommandedDriver {
       case "discard":
         state.discarded = true;
         return exchange.discardBody();
+      case "pull-data":
+        if (exchange.data === undefined || state.data.pulled || state.data.discarded || state.data.ended) return;
+        state.data.pulled = true;
+        return exchange.data.pullBody();
+      case "discard-data":
+        state.data.discarded = true;
+        return exchange.data?.discardBody();
       case "head":
         if (state.head) return;
         state.head = true;

@@ -1,11 +1,10 @@
-import { AjpServer } from "../../src/ajp/server.ts";
 import { concat } from "../../src/bytes/std.ts";
 import type { Exchange, ServerMachine } from "../../src/connection/machine.ts";
 import { ProtocolError } from "../../src/errors.ts";
-import { FastCgiServer } from "../../src/fastcgi/server.ts";
 import type { ResponseHead } from "../../src/http/response.ts";
+import { PROTOCOLS } from "../../src/protocols.ts";
 import { resolveSettings } from "../../src/server/settings.ts";
-import type { AjpOptions } from "../../src/types.ts";
+import type { AjpOptions, FastCgiOptions, ProtocolName } from "../../src/types.ts";
 import { toHex } from "./hex.ts";
 
 /** What became of one exchange. */
@@ -15,6 +14,9 @@ export interface Seen {
   ends: number;
   aborts: ProtocolError[];
   finishes: number;
+  /** Of a filter's file. */
+  data: Uint8Array[];
+  dataEnds: number;
 }
 
 /** What a driver does when something happens. Each may give commands to the exchange. */
@@ -23,6 +25,8 @@ export interface Reactions {
   onBody?(seen: Seen): void;
   onBodyEnd?(seen: Seen): void;
   onAbort?(seen: Seen, error: ProtocolError): void;
+  onData?(seen: Seen): void;
+  onDataEnd?(seen: Seen): void;
 }
 
 /** A machine with a driver that writes down what it is told, and keeps what is sent. */
@@ -35,10 +39,10 @@ export class FakeDriver {
   readonly thrown: unknown[] = [];
   #sent: Uint8Array[] = [];
 
-  constructor(protocol: "ajp" | "fastcgi", options: AjpOptions = {}, reactions: Reactions = {}) {
+  constructor(protocol: ProtocolName | "any", options: AjpOptions & FastCgiOptions = {}, reactions: Reactions = {}) {
     const settings = resolveSettings(options, () => {});
     const onRequest = (exchange: Exchange) => {
-      const seen: Seen = { exchange, body: [], ends: 0, aborts: [], finishes: 0 };
+      const seen: Seen = { exchange, body: [], ends: 0, aborts: [], finishes: 0, data: [], dataEnds: 0 };
       this.seen.push(seen);
       exchange.events = {
         onBody: (chunk) => {
@@ -58,14 +62,24 @@ export class FakeDriver {
           seen.finishes++;
         },
       };
+      if (exchange.data !== undefined) {
+        exchange.data.events = {
+          onBody: (chunk) => {
+            seen.data.push(chunk.slice());
+            reactions.onData?.(seen);
+          },
+          onBodyEnd: () => {
+            seen.dataEnds++;
+            reactions.onDataEnd?.(seen);
+          },
+        };
+      }
       reactions.onRequest?.(seen);
     };
     const onRejected = (error: ProtocolError) => {
       this.rejected.push(error);
     };
-    this.machine = protocol === "ajp"
-      ? new AjpServer(settings, onRequest, onRejected)
-      : new FastCgiServer(settings, onRequest, onRejected);
+    this.machine = PROTOCOLS[protocol].createServer(settings, onRequest, onRejected);
   }
 
   /** Gives the machine a copy of `chunk`; what it throws is kept. */
@@ -91,9 +105,11 @@ export class FakeDriver {
   /** Everything that can be seen from outside, to compare two ways of feeding. Where a body was cut does not count. */
   get story(): unknown {
     return {
-      requests: this.seen.map(({ exchange, body, ends, aborts, finishes }) => ({
+      requests: this.seen.map(({ exchange, body, ends, aborts, finishes, data, dataEnds }) => ({
         head: { ...exchange.head, meta: [...exchange.head.meta.params] },
         body: toHex(concat(body)),
+        data: toHex(concat(data)),
+        dataEnds,
         ends,
         aborts: aborts.map(describe),
         finishes,
@@ -107,20 +123,30 @@ export class FakeDriver {
   }
 }
 
-/** A driver that reads each body to its end and sends it back; as with the real one, GET and HEAD have none. */
-export function echo(protocol: "ajp" | "fastcgi", options: AjpOptions = {}): FakeDriver {
+/**
+ * A driver that reads each body to its end, then a filter's file, and sends both back; as with the real one, GET and
+ * HEAD have no body.
+ */
+export function echo(protocol: ProtocolName | "any", options: AjpOptions & FastCgiOptions = {}): FakeDriver {
+  const onBodyEnd = ({ exchange, body }: Seen) => {
+    if (exchange.data === undefined) answer(exchange, concat(body));
+    else exchange.data.pullBody();
+  };
   return new FakeDriver(protocol, options, {
-    onRequest: ({ exchange }) => {
+    onRequest: (seen) => {
+      const { exchange } = seen;
       const { method, contentLength } = exchange.head;
       if (contentLength !== 0 && method !== "GET" && method !== "HEAD") {
         exchange.pullBody();
       } else {
         exchange.discardBody();
-        answer(exchange, new Uint8Array(0));
+        onBodyEnd(seen);
       }
     },
     onBody: ({ exchange }) => exchange.pullBody(),
-    onBodyEnd: ({ exchange, body }) => answer(exchange, concat(body)),
+    onBodyEnd,
+    onData: ({ exchange }) => exchange.data!.pullBody(),
+    onDataEnd: ({ exchange, body, data }) => answer(exchange, concat([...body, ...data])),
     onAbort: ({ exchange }, error) => {
       if (error.statusHint === 0) exchange.fail();
       else answer(exchange, new Uint8Array(0), error.statusHint);

@@ -48,10 +48,20 @@ export interface ReadRecord extends codec.RecordHeader {
   content: Uint8Array;
 }
 
+/** The type of the record of no version that breaks a response off, in what `records()` returns. */
+export const BROKEN_END = 0;
+
 /** The records in `bytes`, which must hold nothing else. */
 export function records(bytes: Uint8Array): ReadRecord[] {
   const found: ReadRecord[] = [];
   for (let at = 0; at < bytes.length;) {
+    if (bytes[at] === 0) {
+      // Nothing can follow it: a web server gives up here.
+      if (bytes.length - at !== 8) throw new Error("There is something after the broken end");
+      const requestId = (bytes[at + 2]! << 8) | bytes[at + 3]!;
+      found.push({ type: BROKEN_END, requestId, contentLength: 0, paddingLength: 0, content: bytes.subarray(at + 8) });
+      break;
+    }
     const header = codec.decodeRecordHeader(bytes.subarray(at, at + 8));
     const start = at + 8;
     const end = start + header.contentLength;

@@ -109,6 +109,8 @@ export class FastCgiClient {
   #arrived: (() => void) | undefined;
   /** Everything that came so far. */
   bytesReceived = 0;
+  /** Records of no version, which break a response off. */
+  brokenEnds = 0;
 
   /** Connects, half-open allowed. */
   static async open(addr: Addr): Promise<FastCgiClient> {
@@ -165,6 +167,16 @@ export class FastCgiClient {
 
   stdinEnd(id: number): this {
     return this.send(record(wire.STDIN, id));
+  }
+
+  /** The file of a filter. */
+  data(id: number, file: Uint8Array | string): this {
+    const bytes = typeof file === "string" ? utf8(file) : file;
+    return this.send(written((writer) => codec.encodeStream(writer, wire.DATA, id, bytes)));
+  }
+
+  dataEnd(id: number): this {
+    return this.send(record(wire.DATA, id));
   }
 
   abort(id: number): this {
@@ -257,6 +269,12 @@ export class FastCgiClient {
     const bytes = this.#received.length === 0 ? plain : concat([this.#received, plain]);
     let at = 0;
     while (bytes.length - at >= wire.RECORD_HEADER_LENGTH) {
+      if (bytes[at] === 0) {
+        // A web server gives up here, as does this one.
+        this.brokenEnds++;
+        at = bytes.length;
+        break;
+      }
       const head = codec.decodeRecordHeader(bytes.subarray(at, at + wire.RECORD_HEADER_LENGTH));
       const start = at + wire.RECORD_HEADER_LENGTH;
       const end = start + head.contentLength;

@@ -397,3 +397,95 @@ describe("toRequestHead, meta", () => {
     },
   );
 });
+
+describe("toRequestHead, what web servers do differently", () => {
+  test.each([
+    ["proxy:fcgi://127.0.0.1:9000/srv/app/x", "", "/srv/app/x"],
+    ["proxy:fcgi://[::1]:9000/srv/app/x", "", "/srv/app/x"],
+    ["proxy:fcgi://localhost/srv", "", "/srv"],
+    ["PROXY:FCGI://localhost/srv", "", "/srv"],
+    ["proxy:balancer://pool/srv/x", "", "/srv/x"],
+    ["proxy:scgi://127.0.0.1:4000/srv/x", "", "/srv/x"],
+    // What a RewriteRule leaves there is the query and nothing else.
+    ["proxy:fcgi://h:1/srv/x?a=1&b", "a=1&b", "/srv/x"],
+    ["proxy:fcgi://h:1/srv/x?a=1", "b=2", "/srv/x?a=1"],
+    ["proxy:fcgi://h:1/srv/x?", "", "/srv/x?"],
+    ["proxy:fcgi://h:1/srv/J\xc3\xb6rg?q=\xc3\xb6", "q=\xc3\xb6", "/srv/Jörg"],
+    // A file may have any name.
+    ["/srv/x?a=1", "a=1", "/srv/x?a=1"],
+    ["/srv/proxy:fcgi://h/x", "", "/srv/proxy:fcgi://h/x"],
+    ["proxy:fcgi://h:1", "", "proxy:fcgi://h:1"],
+    ["proxy:http://h/x", "", "proxy:http://h/x"],
+    ["", "", ""],
+  ])("reads SCRIPT_FILENAME %j with the query %j as %j", (SCRIPT_FILENAME, QUERY_STRING, expected) => {
+    expect(read({ SCRIPT_FILENAME, QUERY_STRING }).meta.params.get("SCRIPT_FILENAME")).toBe(expected);
+  });
+
+  test("makes up no SCRIPT_FILENAME", () => {
+    expect(read({ QUERY_STRING: "a" }).meta.params.has("SCRIPT_FILENAME")).toBe(false);
+  });
+
+  test.each([
+    ["missing, the whole path in SCRIPT_NAME (ProxyPass, nginx)", { SCRIPT_NAME: "/app/a b" }],
+    ["empty", { SCRIPT_NAME: "/app/a b", PATH_INFO: "" }],
+    ["decoded (SetHandler, lighttpd)", { SCRIPT_NAME: "/app", PATH_INFO: "/a b" }],
+    ["the whole path (Caddy without split, IIS)", { SCRIPT_NAME: "", PATH_INFO: "/app/a b" }],
+    ["not what SCRIPT_NAME leaves (HAProxy with an index)", { SCRIPT_NAME: "/app/index.php", PATH_INFO: "/x" }],
+    ["emptied by a newline", { SCRIPT_NAME: "/app/a\nb", PATH_INFO: "" }],
+  ] as [string, Record<string, string>][])("takes the URL from REQUEST_URI where PATH_INFO is %s", (_, variables) => {
+    const { target, meta } = read({ REQUEST_URI: "/app/a%20b?c", ...variables });
+    expect(target).toBe("/app/a%20b?c");
+    for (const [name, value] of Object.entries(variables)) expect(meta.params.get(name)).toBe(value);
+  });
+
+  test("takes no part of the URL from DOCUMENT_URI", () => {
+    const { target, meta } = read({ REQUEST_URI: "/a%2Fb", DOCUMENT_URI: "/a/b" });
+    expect([target, meta.params.get("DOCUMENT_URI")]).toEqual(["/a%2Fb", "/a/b"]);
+    expect(readPairs([["REQUEST_METHOD", "GET"], ["DOCUMENT_URI", "/a/b"]]).target).toBe("/");
+  });
+
+  test("takes an empty CONTENT_LENGTH for an unknown one, and makes no header of it", () => {
+    const head = read({ REQUEST_METHOD: "POST", CONTENT_LENGTH: "", CONTENT_TYPE: "" });
+    expect(head.contentLength).toBe(-1);
+    expect(head.headers.map(([name]) => name)).toEqual(["host"]);
+  });
+
+  test.each(["HTTP_PROXY", "http_proxy", "Http_Proxy"])("drops %s everywhere", (name) => {
+    const { headers, meta } = read({ [name]: "http://evil.example" });
+    expect(headers.map(([name]) => name)).toEqual(["host"]);
+    expect(meta.params.has(name)).toBe(false);
+  });
+
+  test("keeps headers and variables that only look like HTTP_PROXY", () => {
+    const { headers, meta } = read({ HTTP_PROXY_AUTH: "a", HTTP_X_PROXY: "b", PROXY: "c" });
+    expect(headers).toEqual(expect.arrayContaining([["proxy-auth", "a"], ["x-proxy", "b"]]));
+    expect(meta.params.get("PROXY")).toBe("c");
+  });
+
+  test("passes Authorization where the web server does, and looks for it nowhere else", () => {
+    expect(read({ HTTP_AUTHORIZATION: "Basic YTpi" }).headers).toContainEqual(["authorization", "Basic YTpi"]);
+    const { headers, meta } = read({ REDIRECT_HTTP_AUTHORIZATION: "Basic YTpi", REDIRECT_REMOTE_USER: "ann" });
+    expect(headers.map(([name]) => name)).toEqual(["host"]);
+    expect(meta.remoteUser).toBeUndefined();
+    // Who asks for it gets it.
+    expect(meta.params.get("REDIRECT_HTTP_AUTHORIZATION")).toBe("Basic YTpi");
+  });
+
+  test("keeps every REDIRECT_ variable among the params, and reads none of them", () => {
+    const variables = {
+      REDIRECT_STATUS: "404",
+      REDIRECT_URL: "/other",
+      REDIRECT_REQUEST_METHOD: "PUT",
+      REDIRECT_QUERY_STRING: "x",
+      REDIRECT_REDIRECT_ROLE: "r",
+    };
+    const { method, target, meta } = read(variables);
+    expect([method, target]).toEqual(["GET", "/"]);
+    for (const [name, value] of Object.entries(variables)) expect(meta.params.get(name)).toBe(value);
+  });
+
+  test.each(["off", "OFF", "0", ""])("takes HTTPS=%s for no TLS", (HTTPS) => {
+    const { scheme, meta } = read({ HTTPS, SSL_PROTOCOL: "TLSv1.3" });
+    expect([scheme, meta.ssl]).toEqual(["http", undefined]);
+  });
+});

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseServe, parseTop } from "../../../adapters/cli/args.ts";
+import { parseInspect, parseServe, parseTop } from "../../../adapters/cli/args.ts";
 import { CliError } from "../../../adapters/cli/errors.ts";
 
 /** The message of the usage error that `parse` must end in. */
@@ -20,6 +20,7 @@ test.each([
   [["--version"], "version"],
   [["serve"], "serve"],
   [["serve", "--help"], "serve"],
+  [["inspect"], "inspect"],
 ])("parseTop understands %j", (words, expected) => {
   expect(parseTop(words)).toBe(expected);
 });
@@ -27,6 +28,7 @@ test.each([
 test.each([
   [[], "no command. See isthmus --help"],
   [["sevre"], "unknown command sevre, did you mean serve? See isthmus --help"],
+  [["inspct"], "unknown command inspct, did you mean inspect? See isthmus --help"],
   [["./app.ts"], "unknown command ./app.ts. See isthmus --help"],
   [["--verison"], "unknown option --verison, did you mean --version? See isthmus --help"],
   [["--ajp", "8009"], "unknown option --ajp. See isthmus --help"],
@@ -69,6 +71,22 @@ test("parseServe takes several addresses of each protocol", () => {
   ]);
 });
 
+test("parseServe takes --scgi and --any like the others", () => {
+  const words = "app.ts --any 9000 --scgi 4000 --scgi unix:/run/s.sock --any [::1]:9001 --mode 660 --secret s";
+  expect(parseServe(words.split(" "))).toEqual({
+    module: "app.ts",
+    endpoints: [
+      { protocol: "scgi", text: "4000", listen: { hostname: "127.0.0.1", port: 4000 } },
+      { protocol: "scgi", text: "unix:/run/s.sock", listen: { path: "/run/s.sock", mode: 0o660 } },
+      { protocol: "any", text: "9000", listen: { hostname: "127.0.0.1", port: 9000 } },
+      { protocol: "any", text: "[::1]:9001", listen: { hostname: "::1", port: 9001 } },
+    ],
+    common: {},
+    ajp: { secret: "s" },
+  });
+  expect(parseServe(["app.ts", "--any", "1"], "env")).toMatchObject({ ajp: { secret: "env" } });
+});
+
 test("parseServe takes the secret from the environment unless a flag gives one", () => {
   expect(parseServe(["app.ts", "--ajp", "1"], "env")).toMatchObject({ ajp: { secret: "env" } });
   expect(parseServe(["app.ts", "--ajp", "1", "--secret", "flag"], "env")).toMatchObject({ ajp: { secret: "flag" } });
@@ -101,8 +119,12 @@ test.each([
   ["app.ts --ajp", "--ajp needs a value. See isthmus serve --help"],
   ["app.ts --secret --ajp 8009", "--secret needs a value. See isthmus serve --help"],
   ["app.ts --ajp 1 --secret=", "--secret is empty"],
-  ["app.ts --fastcgi 1 --secret x", "--secret is for AJP, but there is no --ajp"],
-  ["app.ts --fastcgi 1 --packet-size 8192", "--packet-size is for AJP, but there is no --ajp"],
+  ["app.ts --fastcgi 1 --secret x", "--secret is for AJP, but there is no --ajp or --any"],
+  ["app.ts --fastcgi 1 --packet-size 8192", "--packet-size is for AJP, but there is no --ajp or --any"],
+  ["app.ts --scgi 1 --secret x", "--secret is for AJP, but there is no --ajp or --any"],
+  ["app.ts --any 1 --mode 660", "--mode is for unix sockets, but no address begins with unix:"],
+  ["app.ts --sgci 1", "unknown option --sgci, did you mean --scgi? See isthmus serve --help"],
+  ["app.ts --scgi", "--scgi needs a value. See isthmus serve --help"],
   ["app.ts --ajp 1 --packet-size 8191", "--packet-size 8191: expected a number from 8192 to 65536"],
   ["app.ts --ajp 1 --packet-size 65537", "--packet-size 65537: expected a number from 8192 to 65536"],
   ["app.ts --ajp 1 --packet-size 8k", "--packet-size 8k: expected a number from 8192 to 65536"],
@@ -112,4 +134,52 @@ test.each([
   ["app.ts --ajp 1 --mode 660", "--mode is for unix sockets, but no address begins with unix:"],
 ])("parseServe refuses %j", (words, message) => {
   expect(usageErrorOf(() => parseServe(words.split(" ").filter((word) => word !== "")))).toBe(message);
+});
+
+test("parseInspect listens for AJP and FastCGI on loopback unless told otherwise", () => {
+  expect(parseInspect([], "s3cret")).toEqual({
+    endpoints: [
+      { protocol: "ajp", text: "8009", listen: { hostname: "127.0.0.1", port: 8009 } },
+      { protocol: "fastcgi", text: "9000", listen: { hostname: "127.0.0.1", port: 9000 } },
+    ],
+    common: {},
+    ajp: { secret: "s3cret" },
+  });
+});
+
+test("parseInspect reads the options of serve", () => {
+  const words =
+    "--scgi unix:/run/a --any [::1]:1 --fastcgi localhost:2 --ajp 127.9.9.9:3 --secret s --mode 600 --mount /x";
+  expect(parseInspect(words.split(" "), "env")).toEqual({
+    endpoints: [
+      { protocol: "ajp", text: "127.9.9.9:3", listen: { hostname: "127.9.9.9", port: 3 } },
+      { protocol: "fastcgi", text: "localhost:2", listen: { hostname: "localhost", port: 2 } },
+      { protocol: "scgi", text: "unix:/run/a", listen: { path: "/run/a", mode: 0o600 } },
+      { protocol: "any", text: "[::1]:1", listen: { hostname: "::1", port: 1 } },
+    ],
+    common: { mount: "/x" },
+    ajp: { secret: "s" },
+  });
+  expect(parseInspect(["--help", "--fastcgi", "0.0.0.0:1"])).toBe("help");
+});
+
+test.each([
+  ["--ajp 0.0.0.0:8009", "ajp", "0.0.0.0:8009"],
+  ["--fastcgi 1 --fastcgi [::]:9000", "fastcgi", "[::]:9000"],
+  ["--scgi 192.168.1.1:1", "scgi", "192.168.1.1:1"],
+  ["--any example.com:1", "any", "example.com:1"],
+  ["--any 127.example.com:1", "any", "127.example.com:1"],
+  ["--fastcgi fd:3", "fastcgi", "fd:3"],
+])("parseInspect refuses %j", (words, protocol, address) => {
+  expect(usageErrorOf(() => parseInspect(words.split(" "), "s3cret"))).toBe(
+    `Cannot use "${address}" for --${protocol}: inspect listens on loopback or a unix socket only, as it shows requests`,
+  );
+});
+
+test.each([
+  ["app.ts", "unexpected argument app.ts. See isthmus inspect --help"],
+  ["--ajpp 1", "unknown option --ajpp, did you mean --ajp? See isthmus inspect --help"],
+  ["--fastcgi 1 --secret x", "--secret is for AJP, but there is no --ajp or --any"],
+])("parseInspect refuses %j", (words, message) => {
+  expect(usageErrorOf(() => parseInspect(words.split(" ")))).toBe(message);
 });

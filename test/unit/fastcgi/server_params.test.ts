@@ -217,6 +217,8 @@ describe("STDERR", () => {
     const driver = new FakeDriver("fastcgi").receive(fastCgiRequest(1, variables()));
     driver.seen[0]!.exchange.log(text);
     const stderr = records(driver.sent).filter(({ type }) => type === wire.STDERR);
+    // The end of the stream is not part of the text.
+    expect(stderr.pop()!.content).toHaveLength(0);
     return {
       contents: stderr.map(({ content }) => new TextDecoder().decode(content)),
       bytes: stderr.map(({ content }) => content.length),

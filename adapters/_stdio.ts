@@ -54,14 +54,23 @@ export class StdioTransport implements Transport {
   #left: number;
   #writing: Promise<void> = Promise.resolve();
   #closed = false;
+  /** Ends the read under way, which nothing can take back. */
+  #stopReading: ((nothing: null) => void) | undefined;
 
   constructor(bodyLength: number, onEnd: () => void) {
     this.#left = bodyLength;
     this.#onEnd = onEnd;
   }
 
-  async read(): Promise<Uint8Array | null> {
-    if (this.#left === 0 || this.#closed) return null;
+  read(): Promise<Uint8Array | null> {
+    if (this.#left === 0 || this.#closed) return Promise.resolve(null);
+    return Promise.race([
+      this.#read(),
+      new Promise<null>((resolve) => this.#stopReading = resolve),
+    ]);
+  }
+
+  async #read(): Promise<Uint8Array | null> {
     const bytes = new Uint8Array(Math.min(this.#left, READ_BYTES));
     const count = await this.#whenReady(STDIN, (done) => read(STDIN, bytes, 0, bytes.length, null, done));
     this.#left = count === 0 ? 0 : this.#left - count;
@@ -83,6 +92,7 @@ export class StdioTransport implements Transport {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#stopReading?.(null);
     this.#onEnd();
   }
 

@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { environment, type Exit, ISTHMUS, Program, RUN } from "../support/program.ts";
-import { runtime } from "../support/runtime.ts";
 import { pattern, sha } from "../support/sockets.ts";
 
-const ADAPTER = new URL(`../../adapters/${runtime}.ts`, import.meta.url).href;
+const SERVE_SPAWNED = fileURLToPath(new URL("../support/serve_spawned.ts", import.meta.url));
 
 const APP = `
   import { createHash } from "node:crypto";
@@ -341,19 +341,8 @@ describe("a CGI program", () => {
 
 describe("serveSpawned", () => {
   test("resolves finished when the response is out, and counts it", async () => {
-    const program = join(dir, "program.ts");
-    writeFileSync(
-      program,
-      `
-      import { serveSpawned } from "${ADAPTER}";
-      const server = serveSpawned({ onListen: (addr) => console.log("onListen", addr) }, () => new Response("hi"));
-      console.log(await server.ready, server.addr);
-      await server.finished;
-      console.log(JSON.stringify(server.stats));
-    `,
-    );
-    const { text, stderr, code } = await answerOf(start({}, [...RUN, program]));
-    expect({ text, code }).toEqual({ text: "hi", code: 0 });
+    const { text, stderr, code } = await answerOf(start({}, [...RUN, SERVE_SPAWNED]));
+    expect({ text, code }).toEqual({ text: "by cgi", code: 0 });
     expect(stderr).toContain("onListen");
     expect(JSON.parse(stderr.trim().split("\n").at(-1)!)).toMatchObject({
       connections: 0,

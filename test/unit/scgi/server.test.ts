@@ -131,6 +131,10 @@ describe("what is no SCGI within a sound netstring is answered with 400", () => 
     ["SCGI twice", netstring(["CONTENT_LENGTH", "0"], ["SCGI", "1"], METHOD, ["SCGI", "1"])],
     ["CONTENT_LENGTH twice", netstring(["CONTENT_LENGTH", "0"], ["SCGI", "1"], METHOD, ["CONTENT_LENGTH", "0"])],
     ["two CONTENT_LENGTH", netstring(["CONTENT_LENGTH", "0"], ["SCGI", "1"], METHOD, ["CONTENT_LENGTH", "5"])],
+    [
+      "a CONTENT_LENGTH that is less than the browser's own header",
+      netstring(["CONTENT_LENGTH", "5"], ["SCGI", "1"], METHOD, ["HTTP_CONTENT_LENGTH", "20"]),
+    ],
     ["a name twice", netstring(["CONTENT_LENGTH", "0"], ["SCGI", "1"], METHOD, METHOD)],
     ...["", "-1", "+5", " 5", "5 ", "5,5", "0x5", "5.0", "1e3", "five", "99999999999999999"].map(
       (length): [string, Uint8Array] => [

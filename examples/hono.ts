@@ -7,6 +7,7 @@ import { html } from "hono/html";
 import { streamSSE } from "hono/streaming";
 import type { HandlerInfo } from "isthmus";
 
+const PROTOCOLS = { ajp: "AJP13", fastcgi: "FastCGI", scgi: "SCGI", cgi: "CGI" };
 const DOWNLOAD_CHUNK = 65536;
 const MAX_DOWNLOAD = 1024 ** 3;
 const MAX_EVENTS = 1000;
@@ -35,7 +36,7 @@ app.get("/", (c) => {
         <p>A Hono app answered this request. This is the way it came:</p>
         <dl>
           <dt>Protocol</dt>
-          <dd>${protocol === "ajp" ? "AJP13" : "FastCGI"}</dd>
+          <dd>${PROTOCOLS[protocol]}</dd>
           <dt>Runtime</dt>
           <dd>${runtime()}</dd>
           <dt>URL</dt>

@@ -63,7 +63,7 @@ describe("Request", () => {
       REQUEST_URI: "/a%2Fb?x=%20&y",
       CONTENT_TYPE: "text/x",
       HTTP_CONTENT_TYPE: "text/y",
-      HTTP_CONTENT_LENGTH: "7",
+      HTTP_CONTENT_LENGTH: "0",
       HTTP_ACCEPT_LANGUAGE: "de, en",
       HTTP_COOKIE: "a=1; b=2",
       HTTP_X_BYTES: "caf\xe9",

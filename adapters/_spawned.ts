@@ -87,16 +87,23 @@ export const serveSpawned: ServeFunction<ServeSpawnedOptions> = (
 function serveCgi(options: ServeSpawnedOptions, handler: Handler | HandlerObject): Server {
   prepareCgi();
   const variables = environmentBytes();
-  const length = variables.find(([name]) => name === "CONTENT_LENGTH")?.[1] ?? "";
   const serve: ServeFunction<ServeOptions & CgiOptions> = bindServe(
     "cgi",
-    // One that makes no sense is refused with the head of the request.
-    listenStdio(/^\d{1,15}$/.test(length) ? Number(length) : 0, () => {
+    listenStdio(bodyLength(variables), () => {
       server.shutdown().catch(() => {}); // what failed is told by `ready` and `finished`
     }),
   );
   const server = serve({ shutdownTimeout: SHUTDOWN_TIMEOUT, ...options, variables }, handler);
   return server;
+}
+
+/** How much there is to be read. A length that makes no sense is refused with the head of the request. */
+function bodyLength(variables: [name: string, value: string][]): number {
+  const value = (wanted: string) => variables.find(([name]) => name === wanted)?.[1] ?? "";
+  const length = value("CONTENT_LENGTH");
+  // A body that came in chunks: Apache ends stdin with it.
+  if (length === "") return value("HTTP_TRANSFER_ENCODING") === "" ? 0 : Infinity;
+  return /^\d{1,15}$/.test(length) ? Number(length) : 0;
 }
 
 /** Makes the process fit for plain CGI; best before the application's modules are loaded. */

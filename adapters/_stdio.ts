@@ -19,6 +19,8 @@ const STDOUT = 1;
 const READ_BYTES = 64 * 1024;
 /** Between attempts at a descriptor that is non-blocking and not ready. */
 const MAX_RETRY_MS = 16;
+/** How long the web server may take for more of a body that nobody wants. */
+const LINGER_MS = 1000;
 /** What a timer takes at most: that it ever fires is not the point. */
 const LONG_MS = 2 ** 31 - 1;
 
@@ -52,10 +54,12 @@ export class StdioTransport implements Transport {
   readonly peerAddr = undefined;
   readonly #onEnd: () => void;
   #left: number;
+  #reads = 0;
   #writing: Promise<void> = Promise.resolve();
   #closed = false;
   /** Ends the read under way, which nothing can take back. */
   #stopReading: ((nothing: null) => void) | undefined;
+  #inputEnded: (() => void) | undefined;
 
   constructor(bodyLength: number, onEnd: () => void) {
     this.#left = bodyLength;
@@ -72,8 +76,10 @@ export class StdioTransport implements Transport {
 
   async #read(): Promise<Uint8Array | null> {
     const bytes = new Uint8Array(Math.min(this.#left, READ_BYTES));
-    const count = await this.#whenReady(STDIN, (done) => read(STDIN, bytes, 0, bytes.length, null, done));
+    const count = await this.#whenReady((done) => read(STDIN, bytes, 0, bytes.length, null, done));
+    this.#reads++;
     this.#left = count === 0 ? 0 : this.#left - count;
+    if (this.#left === 0) this.#inputEnded?.();
     return count === 0 ? null : bytes.subarray(0, count);
   }
 
@@ -84,32 +90,47 @@ export class StdioTransport implements Transport {
     return writing;
   }
 
-  /** The end of the process is what the web server sees. */
-  closeWrite(): Promise<void> {
-    return this.#writing;
+  /**
+   * The end of the process is what the web server sees as the end of the response. Where stdin is a socket, that would
+   * be a reset while anything has not been read, and mod_cgid would lose the response; so this waits for the driver,
+   * which reads on.
+   */
+  async closeWrite(): Promise<void> {
+    await this.#writing;
+    for (let reads = -1; this.#left > 0 && this.#reads > reads && !this.#closed;) {
+      reads = this.#reads;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, LINGER_MS);
+        this.#inputEnded = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopReading?.(null);
+    this.#inputEnded?.();
     this.#onEnd();
   }
 
   async #send(chunks: Uint8Array[]): Promise<void> {
     for (const chunk of chunks) {
       for (let sent = 0; sent < chunk.length;) {
-        sent += await this.#whenReady(
-          STDOUT,
-          (done) => write(STDOUT, chunk, sent, chunk.length - sent, null, done),
-        );
+        sent += await this.#whenReady((done) => write(STDOUT, chunk, sent, chunk.length - sent, null, done));
       }
     }
   }
 
-  /** Makes a system call again as long as the descriptor is not ready for it. */
-  async #whenReady(fd: number, call: (done: (error: Error | null, count: number) => void) => void): Promise<number> {
-    for (let wait = 0;; wait = Math.min(Math.max(1, wait * 2), MAX_RETRY_MS)) {
+  /**
+   * Makes a system call again as long as the descriptor is not ready for it: Node makes pipes and sockets non-blocking
+   * as soon as anybody imports node:process. That is as well, for it could not end while a thread waits in a call.
+   */
+  async #whenReady(call: (done: (error: Error | null, count: number) => void) => void): Promise<number> {
+    for (let wait = 1;; wait = Math.min(wait * 2, MAX_RETRY_MS)) {
       try {
         return await new Promise<number>((resolve, reject) => {
           call((error, count) => error === null ? resolve(count) : reject(error));
@@ -117,30 +138,9 @@ export class StdioTransport implements Transport {
       } catch (error) {
         if (codeOf(error) !== "EAGAIN" || this.#closed) throw error;
       }
-      // Node itself makes it non-blocking as soon as anybody imports node:process, and can undo it.
-      if (wait === 0) setBlocking(fd);
-      else await new Promise((resolve) => setTimeout(resolve, wait));
+      await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
-}
-
-/** What Node's streams of pipes and sockets have. */
-interface WithHandle {
-  _handle?: { setBlocking?(on: boolean): unknown } | null;
-}
-
-function setBlocking(fd: number): void {
-  // The others have no such thing, and to look at their streams would make the descriptor non-blocking.
-  if ("Bun" in globalThis || "Deno" in globalThis) return;
-  const stream = (fd === STDIN ? process.stdin : ownStdout()) as unknown as WithHandle;
-  stream?._handle?.setBlocking?.(true);
-}
-
-const stdoutProperty = Object.getOwnPropertyDescriptor(process, "stdout");
-
-/** The stream that `process.stdout` was before it was turned to stderr. */
-function ownStdout(): unknown {
-  return stdoutProperty?.get === undefined ? stdoutProperty?.value : stdoutProperty.get.call(process);
 }
 
 /** What writes to stderr anyway. */

@@ -195,10 +195,13 @@ type DenoAddr =
 /** Connections that may wait to be accepted. */
 const BACKLOG = 511;
 
-/** Errors of accepting that pass: too many open files, or a connection that was gone before it was accepted. */
-const PASSING = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "ECONNRESET", "EPROTO", "EINTR"]);
+/** Errors of accepting that pass once a connection is closed: too many open files. */
+const FULL = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]);
 
-/** How long to wait after one of them; until a connection is closed there is nothing better to do. */
+/** Errors that are those of one connection, which was gone before it was accepted; another may wait behind it. */
+const GONE = new Set(["ECONNABORTED", "ECONNRESET", "ENOTCONN", "EPROTO", "EINTR"]);
+
+/** How long to wait where there are too many; until a connection is closed there is nothing better to do. */
 const RETRY_MS = 100;
 
 /** Unsent bytes of a connection above which a write is said to be under way. */
@@ -267,7 +270,9 @@ class DenoListener implements Listener {
         conn = await this.#socket.accept();
       } catch (error) {
         if (this.#closed) return;
-        if (!PASSING.has(codeOf(error) ?? "")) return onFailure(error);
+        const code = codeOf(error) ?? "";
+        if (GONE.has(code)) continue;
+        if (!FULL.has(code)) return onFailure(error);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         continue;
       }

@@ -15,7 +15,7 @@ import { parseArgs } from "node:util";
 import { NEWEST_NODE, newestNodeAvailable, prepareNewestNode } from "./newest_node.ts";
 import { run, since } from "./run.ts";
 import { programOf, ROOT, type Runtime } from "./runtimes.ts";
-import { ensureApache } from "./system_requirements.ts";
+import { ensureRequirements } from "./system_requirements.ts";
 
 const RUNTIMES: Runtime[] = ["node", "deno", "bun"];
 /** What needs nothing but the runtime; the peers need say nothing new about a second Node. */
@@ -61,14 +61,13 @@ async function runChecks(): Promise<Tally[]> {
   return tallies;
 }
 
-async function requireSystem(): Promise<Tally> {
+async function requireSystem(): Promise<Tally[]> {
   const start = performance.now();
-  const apache = await ensureApache();
-  if (apache === "missing") {
-    console.warn("\n*** Apache httpd is not installed: the peers tests will be SKIPPED ***\n");
-  }
-  const result = apache === "missing" ? "skipped" : apache === "failed" ? "failed" : "passed";
-  return step(`Apache httpd (${apache})`, result, since(start));
+  return [...await ensureRequirements()].map(([{ title }, state]) => {
+    if (state === "missing") console.warn(`\n*** ${title} is not installed: its peers tests will be SKIPPED ***\n`);
+    const result = state === "missing" ? "skipped" : state === "failed" ? "failed" : "passed";
+    return step(`${title} (${state})`, result, since(start));
+  });
 }
 
 function step(name: string, result: "passed" | "failed" | "skipped", took: string): Tally {
@@ -199,7 +198,7 @@ async function main(): Promise<void> {
 
   if (values.only === "check") return summarize(await runChecks(), [], start);
 
-  const tallies = [await requireSystem()];
+  const tallies = await requireSystem();
   const groups: Tally[] = [];
   const newestNode = everything && newestNodeAvailable() ? prepareNewestNode() : undefined;
   // Its failure is reported when its turn comes, not as an unhandled rejection before.

@@ -122,7 +122,7 @@ export interface Limits {
   maxBufferedBytes?: number;
   /** Most open connections; further ones are closed at once. Default 16384. */
   maxConnections?: number;
-  /** FastCGI: most requests in progress on one connection. Default 128. Over it: 503. */
+  /** FastCGI: most requests in progress on one connection. Default 32. Over it: 503. */
   maxConcurrentRequests?: number;
   /** Most requests in progress in all. Default 16384. Over it: 503. */
   maxActiveRequests?: number;

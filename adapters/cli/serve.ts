@@ -84,5 +84,6 @@ function start(
 /** The library's error in the words of the command line. */
 function forCommandLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/: set `secret`.*/, ": give --secret, or ISTHMUS_SECRET in the environment");
+  return message.replace(/: set `secret`.*/, ": give --secret, or ISTHMUS_SECRET in the environment")
+    .replace(/: set `allowInsecure.*/, ": give AJP an address of its own with --ajp and --secret");
 }

@@ -28,7 +28,18 @@ export class CgiServer extends SingleRequestServer {
     for (const [name, value] of this.#options.variables) {
       if (name === "CONTENT_LENGTH" && value !== "") throw rejection(400, "Cannot take a negative CONTENT_LENGTH");
     }
-    // Without a length there is no body; the end of stdin need not come.
+    // Apache passes a body that came in chunks on without a length, and then ends stdin.
+    if (hasUnknownLength(this.#options.variables)) return head;
+    // Otherwise there is no body without a length; the end of stdin need not come.
     return { ...head, contentLength: 0 };
   }
+
+  protected override get maxBodyBytes(): number {
+    return this.#options.maxBodyBytes;
+  }
+}
+
+function hasUnknownLength(variables: Iterable<[string, string]>): boolean {
+  for (const [name, value] of variables) if (name === "HTTP_TRANSFER_ENCODING" && value !== "") return true;
+  return false;
 }

@@ -34,11 +34,16 @@ export function writeResponseEnd(output: ByteWriter, requestId: number): void {
 
 /** Writes the whole response to a request that the handler never sees. */
 export function writePlainResponse(output: ByteWriter, requestId: number, status: number): void {
+  writePlainBody(output, requestId, status);
+  writeResponseEnd(output, requestId);
+}
+
+/** Writes the same but for its end. */
+export function writePlainBody(output: ByteWriter, requestId: number, status: number): void {
   const body = plainBody(status);
   const more: HeaderPair[] = status === 503 ? [RETRY_AFTER] : [];
   writeResponseHead(output, requestId, formatResponseHead(plainHead(status, body.length, more)));
   codec.encodeStream(output, wire.STDOUT, requestId, body);
-  writeResponseEnd(output, requestId);
 }
 
 /**

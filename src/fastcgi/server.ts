@@ -37,7 +37,13 @@ import { type FastCgiConnection, FastCgiExchange } from "./exchange.ts";
 import { answerValues, asksForMultiplexing, decodeNames } from "./management.ts";
 import { decodeNameValuePairs } from "./name_value.ts";
 import { type RecordHandler, RecordReader } from "./record_reader.ts";
-import { writeBrokenEnd, writePlainResponse, writeResponseEnd, writeResponseHead } from "./response_writer.ts";
+import {
+  writeBrokenEnd,
+  writePlainBody,
+  writePlainResponse,
+  writeResponseEnd,
+  writeResponseHead,
+} from "./response_writer.ts";
 import { formatRoleHead, roleOf, type RoleRequest, toRoleRequest } from "./roles.ts";
 import type { StreamQueue, Waiter } from "./stream_queue.ts";
 
@@ -231,11 +237,11 @@ export class FastCgiServer implements ServerMachine, FastCgiConnection, RecordHa
     if (!keepConn || this.#served >= maxRequestsPerConnection) this.#keep = false;
     const role = roleOf(code, acceptsAuthorizer);
     if (role === undefined) {
-      this.#endUnbegun(requestId, wire.UNKNOWN_ROLE);
+      this.#endUnbegun(requestId, code, wire.UNKNOWN_ROLE);
       return;
     }
     if (shared && !multiplex) {
-      this.#endUnbegun(requestId, wire.CANT_MPX_CONN);
+      this.#endUnbegun(requestId, code, wire.CANT_MPX_CONN);
       return;
     }
     const exchange = new FastCgiExchange(this, requestId, role);
@@ -257,8 +263,10 @@ export class FastCgiServer implements ServerMachine, FastCgiConnection, RecordHa
   }
 
   /** Ends a request that is not begun, in the protocol's own words. */
-  #endUnbegun(requestId: number, protocolStatus: number): void {
+  #endUnbegun(requestId: number, role: number, protocolStatus: number): void {
     this.#openStdin++;
+    // Without a response lighttpd would take the refusal for a 200, and let the request in.
+    if (role === wire.ROLE_AUTHORIZER) writePlainBody(this.output, requestId, 403);
     codec.encodeEndRequest(this.output, requestId, { appStatus: 0, protocolStatus });
     this.#closeIfDone();
   }

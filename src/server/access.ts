@@ -10,7 +10,10 @@ export function checkAccess(
   protocol: Protocol,
   options: ListenOptions & Pick<AjpOptions, "secret" | "allowInsecure"> & { addr?: Addr },
 ): void {
-  if (!protocol.needsSecret || options.secret || options.allowInsecure) return;
+  if (!protocol.needsSecret || options.allowInsecure) return;
+  // On a port for all, a stranger without the secret of AJP would speak another protocol.
+  const secretHelps = protocol.name !== "any";
+  if (secretHelps && options.secret) return;
   let hostname: string;
   if (options.addr !== undefined) {
     if (options.addr.transport === "unix") return;
@@ -21,9 +24,12 @@ export function checkAccess(
     hostname = options.hostname ?? "127.0.0.1";
   }
   if (isLoopback(hostname)) return;
+  const why = "whoever connects could claim to be any user";
+  const insecure = "`allowInsecure: true` if nobody but the web server can reach it";
   throw new Error(
-    `Cannot listen on ${hostname} for ${protocol.title} without a secret, as whoever connects could claim to be any ` +
-      "user: set `secret`, or `allowInsecure: true` if nobody but the web server can reach it",
+    secretHelps
+      ? `Cannot listen on ${hostname} for ${protocol.title} without a secret, as ${why}: set \`secret\`, or ${insecure}`
+      : `Cannot listen on ${hostname} for ${protocol.title}, as ${why}: set ${insecure}`,
   );
 }
 

@@ -174,7 +174,7 @@ class ListeningServer implements Server {
       transport.close();
       return;
     }
-    if (!this.#allows(transport.peerAddr) || this.#connections.size >= settings.maxConnections) {
+    if (!this.#allows(transport) || this.#connections.size >= settings.maxConnections) {
       observer.stats.refusedConnections++;
       transport.close();
       return;
@@ -185,8 +185,10 @@ class ListeningServer implements Server {
   }
 
   /** Who can open a socket file is a matter of its permissions. */
-  #allows(peer: Addr | undefined): boolean {
-    return this.#allowed === undefined || peer?.transport !== "tcp" || this.#allowed.has(plainAddress(peer.hostname));
+  #allows({ peerAddr }: Transport): boolean {
+    if (this.#allowed === undefined || this.#listener?.addr.transport === "unix") return true;
+    // A connection that is reset as it is accepted has no address any more, but what it sent is still there.
+    return peerAddr?.transport === "tcp" && this.#allowed.has(plainAddress(peerAddr.hostname));
   }
 
   async #stop(): Promise<void> {

@@ -27,7 +27,8 @@ export const DEFAULT_LIMITS: Readonly<Required<Limits>> = {
   maxBufferedBytes: 1048576,
   // More than the workers of any one web server, each of which may keep a connection.
   maxConnections: 16384,
-  maxConcurrentRequests: 128,
+  // HAProxy, the one that multiplexes, has places for 32 answers on a connection and fails further requests by itself.
+  maxConcurrentRequests: 32,
   // As many as connections, each of which carries one request in all protocols but FastCGI.
   maxActiveRequests: 16384,
   maxRequestsPerConnection: 0,

@@ -466,6 +466,15 @@ test.runIf(hasPerl()).each([["by the runtime", listen], ["by node:net", listenNo
   },
 );
 
+/** Connects five times, and each time resets the connection (SO_LINGER with no time). */
+const CONNECT_AND_RESET = `
+  for (1 .. 5) {
+    socket(my $s, PF_INET, SOCK_STREAM, 0) or die;
+    connect($s, pack_sockaddr_in($ARGV[0], inet_aton("127.0.0.1"))) or die;
+    setsockopt($s, SOL_SOCKET, SO_LINGER, pack("ii", 1, 0)) or die;
+    close($s);
+  }`;
+
 describe("Listener on TCP", () => {
   test("addr has the port that the system chose", async () => {
     const { addr } = await open();
@@ -501,6 +510,22 @@ describe("Listener on TCP", () => {
     const server = await open();
     await server.listener.close();
     expect((await failure(client(server.addr))).code).toBe("ECONNREFUSED");
+  });
+
+  test.runIf(hasPerl())("a connection that is reset before it is accepted costs no other", async () => {
+    const server = await open();
+    const { port } = server.addr as NetAddr;
+    // Nothing is accepted while this process waits for another, which leaves again at once.
+    const { status } = spawnSync("perl", ["-MSocket", "-e", CONNECT_AND_RESET, String(port)]);
+    expect(status).toBe(0);
+    const peer = await connected(server.addr);
+    peer.write("hello");
+    for (;;) {
+      // Some runtimes accept what is gone, and tell with the first read.
+      const transport = await server.accept();
+      const bytes = await readBytes(transport, 5).catch(() => new Uint8Array(0));
+      if (bytes.length === 5) break;
+    }
   });
 
   test("a port in use is said so", async () => {

@@ -139,7 +139,12 @@ async function answerOf(program: Program): Promise<Answer> {
 describe("a CGI program", () => {
   test("answers a GET and ends with status 0", async () => {
     const { status, head, text, code, signal } = await answerOf(start());
-    expect({ status, text, code, signal }).toEqual({ status: "Status: 200 OK", text: "hello\n", code: 0, signal: null });
+    expect({ status, text, code, signal }).toEqual({
+      status: "Status: 200 OK",
+      text: "hello\n",
+      code: 0,
+      signal: null,
+    });
     expect(head.filter((line) => line.startsWith("Set-Cookie"))).toEqual(["Set-Cookie: a=1", "Set-Cookie: b=2"]);
   });
 
@@ -206,6 +211,17 @@ describe("a CGI program", () => {
     });
     program.child.stdin!.write("not a body");
     expect(JSON.parse((await answerOf(program)).text)).toMatchObject({ bytes: 0 });
+  });
+
+  test("reads a body that came in chunks to its end", async () => {
+    const body = pattern(300_001);
+    const chunked = { REQUEST_METHOD: "POST", REQUEST_URI: "/hash", HTTP_TRANSFER_ENCODING: "chunked" };
+    const program = start(chunked);
+    program.child.stdin!.end(body);
+    expect(JSON.parse((await answerOf(program)).text)).toEqual({ bytes: body.length, sha256: sha(body) });
+    const empty = start(chunked);
+    empty.child.stdin!.end();
+    expect(JSON.parse((await answerOf(empty)).text)).toMatchObject({ bytes: 0 });
   });
 
   test("answers 400 to a body that is shorter than CONTENT_LENGTH", async () => {
@@ -320,6 +336,18 @@ describe("a CGI program", () => {
     const exit = await program.exit;
     expect(exit).toMatchObject({ code: 0, signal: null, stdout: "" });
     expect(exit.stderr).toContain("aborted");
+  });
+
+  test("SIGTERM ends it although the web server neither sends the body nor reads the response", async () => {
+    const body = { REQUEST_METHOD: "POST", REQUEST_URI: "/hash", CONTENT_LENGTH: "1000" };
+    const reading = start(body);
+    await reading.line("loaded", "stderr");
+    const writing = start({ REQUEST_URI: "/endless" });
+    writing.child.stdout!.pause();
+    await writing.line("started", "stderr");
+    for (const program of [reading, writing]) program.kill("SIGTERM");
+    writing.child.stdout!.resume();
+    for (const program of [reading, writing]) expect(await program.exit).toMatchObject({ code: 0, signal: null });
   });
 
   test("says on stderr why the application cannot be loaded, and nothing on stdout", async () => {

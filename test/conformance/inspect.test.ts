@@ -59,7 +59,8 @@ describe("isthmus inspect", () => {
   });
 
   afterAll(async () => {
-    child?.kill("SIGTERM");
+    // Deno's ChildProcess.kill would take the signal for the way it ended.
+    if (child !== undefined) process.kill(child.pid!, "SIGTERM");
     const code = await exit;
     if (dir) rmSync(dir, { recursive: true, force: true });
     expect(code).toBe(0);

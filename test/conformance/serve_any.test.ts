@@ -168,10 +168,12 @@ test.each(["\x16\x03\x01\x02\x00", "\x00", "\x12\x35", "get / HTTP/1.1\r\n\r\n",
 );
 
 describe("the secret of AJP", () => {
-  test("is needed beyond loopback", () => {
-    expect(() => adapters.serve({ hostname: "0.0.0.0", port: 0 }, () => new Response())).toThrow(
-      /^Cannot listen on 0\.0\.0\.0 for AJP, FastCGI or SCGI without a secret/,
-    );
+  test("is no protection beyond loopback, as a stranger could speak another protocol", () => {
+    for (const more of [{}, { secret: "s3cret" }]) {
+      expect(() => adapters.serve({ hostname: "0.0.0.0", port: 0, ...more }, () => new Response())).toThrow(
+        /^Cannot listen on 0\.0\.0\.0 for AJP, FastCGI or SCGI, as .*: set `allowInsecure: true`/,
+      );
+    }
   });
 
   test("is asked of AJP, and of AJP alone", async () => {

@@ -1,14 +1,14 @@
 // A real, private Apache httpd for tests: own configuration, own port, own folder, nothing of the system's service.
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, chmodSync, constants, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { answers, findProgram, freePort } from "./web_server.ts";
 
-const PROGRAM = ["/usr/sbin/apache2", "/usr/local/sbin/apache2"].find(isExecutable);
+const PROGRAM = findProgram("/usr/sbin/apache2", "/usr/local/sbin/apache2");
 const MODULES = "/usr/lib/apache2/modules";
 
 /** Every server needs these; the others are asked for by name. */
@@ -30,7 +30,6 @@ const BASE_MODULES = [
 ];
 const AUTH_MODULES = ["auth_basic", "authn_file", "authz_user"];
 
-const START_MS = 15_000;
 const STOP_MS = 10_000;
 const PORT_ATTEMPTS = 5;
 
@@ -168,51 +167,10 @@ function configuration(options: ApacheOptions, context: ApacheContext): string {
   ].join("\n");
 }
 
-/** Waits until the port accepts a connection, or the server is gone. */
-async function answers(port: number, child: ChildProcess): Promise<void> {
-  const deadline = Date.now() + START_MS;
-  while (!await accepts(port)) {
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) throw new Error("it exited");
-    if (Date.now() > deadline) throw new Error(`no answer on port ${port} within ${START_MS} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-}
-
 /** Asks the server to stop at once, and kills it if it does not. */
 async function end(child: ChildProcess, exited: Promise<void>): Promise<void> {
   child.kill("SIGTERM");
   const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
   await exited;
   clearTimeout(timer);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -92,5 +92,12 @@ export function peerApp(events: () => PeerEvents): Hono<{ Bindings: HandlerInfo 
   });
   app.get("/members/whoami", (c) => c.json({ remoteUser: c.env.remoteUser, authType: c.env.authType }));
   app.all("/method", (c) => c.text(c.req.method));
+
+  // Hono answers errors itself, and so this one is thrown before it.
+  const { fetch } = app;
+  app.fetch = (request, ...more) => {
+    if (new URL(request.url).pathname === "/uncaught") throw new Error("The database is on fire");
+    return fetch(request, ...more);
+  };
   return app;
 }

@@ -108,7 +108,7 @@ async function startOnce(server: WebServerProgram, port: number): Promise<WebSer
 }
 
 /** Waits until the port accepts a connection, or the server is gone. */
-async function answers(port: number, child: ChildProcess): Promise<void> {
+export async function answers(port: number, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + START_MS;
   while (!await accepts(port)) {
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) throw new Error("it exited");
@@ -128,7 +128,8 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
-function freePort(): Promise<number> {
+/** A port that nothing listens on just now. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);

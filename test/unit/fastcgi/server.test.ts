@@ -148,7 +148,6 @@ describe("the start of a request", () => {
 
 describe("roles", () => {
   test.each([
-    [wire.ROLE_AUTHORIZER, true, "open"],
     [4, false, "linger"],
     [0, true, "open"],
     [65535, false, "linger"],

@@ -164,10 +164,12 @@ describe("before the protocol is known", () => {
   });
 });
 
-test("a port for all needs the secret of AJP beyond loopback", () => {
-  expect(() => checkAccess(PROTOCOLS.any, { hostname: "0.0.0.0" })).toThrow(
-    /^Cannot listen on 0\.0\.0\.0 for AJP, FastCGI or SCGI without a secret/,
-  );
-  expect(() => checkAccess(PROTOCOLS.any, { hostname: "0.0.0.0", secret: "s" })).not.toThrow();
+test("a port for all beyond loopback is not made safe by the secret of AJP", () => {
+  for (const more of [{}, { secret: "s" }]) {
+    expect(() => checkAccess(PROTOCOLS.any, { hostname: "0.0.0.0", ...more })).toThrow(
+      /^Cannot listen on 0\.0\.0\.0 for AJP, FastCGI or SCGI, as /,
+    );
+  }
+  expect(() => checkAccess(PROTOCOLS.any, { hostname: "0.0.0.0", allowInsecure: true })).not.toThrow();
   expect(() => checkAccess(PROTOCOLS.any, { hostname: "127.0.0.1" })).not.toThrow();
 });

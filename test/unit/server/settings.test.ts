@@ -17,7 +17,7 @@ describe("resolveSettings", () => {
       maxBodyBytes: 1073741824,
       maxBufferedBytes: 1048576,
       maxConnections: 16384,
-      maxConcurrentRequests: 128,
+      maxConcurrentRequests: 32,
       maxRequestsPerConnection: Infinity,
       headTimeout: 30000,
       bodyTimeout: 60000,

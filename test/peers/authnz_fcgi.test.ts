@@ -232,7 +232,7 @@ describePeers("Apache, mod_authnz_fcgi", () => {
         </Location>`,
     });
     try {
-      expect((await fetch(`${second.url}/httpd.conf`)).status).toBe(500);
+      expect((await fetch(`${second.url}/httpd.conf`)).status).toBe(403);
     } finally {
       await second.stop();
       await other.shutdown();

@@ -76,7 +76,7 @@ export class StdioTransport implements Transport {
 
   async #read(): Promise<Uint8Array | null> {
     const bytes = new Uint8Array(Math.min(this.#left, READ_BYTES));
-    const count = await this.#whenReady((done) => read(STDIN, bytes, 0, bytes.length, null, done));
+    const count = await this.#whenReady(() => readStdin(bytes));
     this.#reads++;
     this.#left = count === 0 ? 0 : this.#left - count;
     if (this.#left === 0) this.#inputEnded?.();
@@ -120,7 +120,7 @@ export class StdioTransport implements Transport {
   async #send(chunks: Uint8Array[]): Promise<void> {
     for (const chunk of chunks) {
       for (let sent = 0; sent < chunk.length;) {
-        sent += await this.#whenReady((done) => write(STDOUT, chunk, sent, chunk.length - sent, null, done));
+        sent += await this.#whenReady(() => writeStdout(chunk.subarray(sent)));
       }
     }
   }
@@ -129,18 +129,36 @@ export class StdioTransport implements Transport {
    * Makes a system call again as long as the descriptor is not ready for it: Node makes pipes and sockets non-blocking
    * as soon as anybody imports node:process. That is as well, for it could not end while a thread waits in a call.
    */
-  async #whenReady(call: (done: (error: Error | null, count: number) => void) => void): Promise<number> {
+  async #whenReady(call: () => Promise<number>): Promise<number> {
     for (let wait = 1;; wait = Math.min(wait * 2, MAX_RETRY_MS)) {
       try {
-        return await new Promise<number>((resolve, reject) => {
-          call((error, count) => error === null ? resolve(count) : reject(error));
-        });
+        return await call();
       } catch (error) {
         if (codeOf(error) !== "EAGAIN" || this.#closed) throw error;
       }
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
+}
+
+function readStdin(bytes: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(STDIN, bytes, 0, bytes.length, null, (error, count) => error === null ? resolve(count) : reject(error));
+  });
+}
+
+/** What is used of Deno: written down here, so that the published types need no runtime's. */
+interface DenoNamespace {
+  readonly stdout: { write(bytes: Uint8Array): Promise<number> };
+}
+
+function writeStdout(bytes: Uint8Array): Promise<number> {
+  const { Deno } = globalThis as { Deno?: DenoNamespace };
+  // Its node:fs stops the whole program while a pipe is full, signals included.
+  if (Deno !== undefined) return Deno.stdout.write(bytes);
+  return new Promise((resolve, reject) => {
+    write(STDOUT, bytes, 0, bytes.length, null, (error, count) => error === null ? resolve(count) : reject(error));
+  });
 }
 
 /** What writes to stderr anyway. */

@@ -29,38 +29,7 @@ import { codeOf, listenError } from "./_listen_error.ts";
 import { listenNodeNet } from "./_node_net.ts";
 import { makeWay, setMode } from "./_socket_file.ts";
 
-export type {
-  Addr,
-  AjpOptions,
-  ConnectionOptions,
-  FastCgiOptions,
-  FilterData,
-  Handler,
-  HandlerInfo,
-  HandlerObject,
-  Limits,
-  Listen,
-  Listener,
-  ListenOptions,
-  Logger,
-  NetAddr,
-  ProtocolName,
-  Role,
-  ScgiOptions,
-  ServeAjpOptions,
-  ServeAnyOptions,
-  ServedConnection,
-  ServeFastCgiOptions,
-  ServeFunction,
-  ServeOptions,
-  Server,
-  ServerStats,
-  ServeScgiOptions,
-  ServeSpawnedOptions,
-  TlsInfo,
-  Transport,
-  UnixAddr,
-} from "../src/mod.ts";
+export type * from "../src/mod.ts";
 export { allow, ProtocolError, serveConnection, webStreamsTransport } from "../src/mod.ts";
 export { serveSpawned } from "./_spawned.ts";
 
@@ -151,8 +120,8 @@ export const serveScgi: ServeFunction<ServeScgiOptions> = bindServe("scgi", list
 
 /**
  * Serves a handler over AJP13, FastCGI and SCGI on one port: the first bytes of a connection tell which it is, and so
- * does `info.protocol`. Listens on 127.0.0.1:9000 unless told otherwise. As with AJP, a port beyond loopback needs a
- * `secret`, which AJP requests then have to carry.
+ * does `info.protocol`. Listens on 127.0.0.1:9000 unless told otherwise, and beyond loopback only with
+ * `allowInsecure`: a stranger without the secret of AJP would speak another protocol.
  *
  * @example
  * ```ts

@@ -18,6 +18,10 @@ export const REQUIREMENTS: Requirement[] = [
   { title: "lighttpd", path: "/usr/sbin/lighttpd", package: "lighttpd" },
   { title: "HAProxy", path: "/usr/sbin/haproxy", package: "haproxy" },
   { title: "Caddy", path: "/usr/bin/caddy", package: "caddy" },
+  { title: "mod_fcgid", path: "/usr/lib/apache2/modules/mod_fcgid.so", package: "libapache2-mod-fcgid" },
+  { title: "spawn-fcgi", path: "/usr/bin/spawn-fcgi", package: "spawn-fcgi" },
+  { title: "cgi-fcgi", path: "/usr/bin/cgi-fcgi", package: "libfcgi-bin" },
+  { title: "systemd-notify", path: "/usr/bin/systemd-notify", package: "systemd" },
 ];
 
 /** Asked before a package starts its service; 101 is no. */

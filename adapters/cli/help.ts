@@ -23,10 +23,10 @@ MODULE is a file, relative to the current directory, or the name of a package. I
 
 Options:
   --ajp ADDR        Listen for AJP13. May be given several times.
-  --fastcgi ADDR    Listen for FastCGI. May be given several times. At least one address is needed.
+  --fastcgi ADDR    Listen for FastCGI. May be given several times.
   --scgi ADDR       Listen for SCGI. May be given several times.
   --any ADDR        Listen for AJP13, FastCGI and SCGI, whichever arrives. May be given several times.
-  --secret S        AJP: secret that every request must carry, needed to listen beyond loopback. Default: the
+  --secret S        AJP: secret that every request must carry, needed by --ajp beyond loopback. Default: the
                     environment variable ISTHMUS_SECRET, which the process list does not show; else none.
   --packet-size N   AJP: largest packet in bytes, 8192 to 65536, the same as the web server's ProxyIOBufferSize or
                     max_packet_size. Default: 8192.
@@ -55,6 +55,12 @@ Examples, each with the line for Apache httpd:
     ProxyPass "/" "scgi://127.0.0.1:9000/", or with fcgi: or ajp:
   isthmus serve ./app.ts --mount /shop --ajp 8009
     ProxyPass "/shop" "ajp://127.0.0.1:8009/shop"
+  spawn-fcgi -s /run/app.sock -- isthmus serve /srv/app.ts
+    ProxyPass "/" "unix:/run/app.sock|fcgi://localhost/"
+
+Without an address, it serves whoever has started it: sockets that systemd passes on; plain CGI, if the environment has a
+request; or FastCGI, if descriptor 0 is a listening socket, as mod_fcgid, lighttpd and spawn-fcgi have it. With either
+of the last two it prints nothing, and SIGUSR1 does what SIGTERM does.
 
 One line is printed for each address once all of them listen. SIGTERM and SIGINT finish the requests that run and end
 with status 0; a second signal ends at once. Status 1: it could not run. Status 2: the command line is wrong.

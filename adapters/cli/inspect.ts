@@ -19,8 +19,12 @@ export interface Inspection {
 
 /** Stands beside the standard ones: web servers and single sign-on add names of their own. */
 const SECRET_NAME = new RegExp(
-  "PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|AUTHORIZATION|API_?KEY|PRIVATE_?KEY|SESSION_?ID|_PW$",
+  "PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|AUTHORIZATION|SAML|SESSION_?ID|SESSID|ASSERTION|" +
+    // Words of their own: AUTH_TYPE and SSL_CIPHER_USEKEYSIZE are no secrets.
+    "(?:^|_)(?:PASS|PWD|PW|JWT|SID|SIG|SIGNATURE|CODE|SESSION|[A-Z]*KEY(?:_ID)?)$|(?:^|_)AUTH(?:_KEY)?$",
 );
+/** A value that is one whatever its name. */
+const CREDENTIALS = /^(?:bearer|basic|digest|negotiate)\s/i;
 const COOKIE_NAME = /(?:^|_)COOKIE2?$/;
 
 const RESPONSE_HEADERS = {
@@ -98,7 +102,7 @@ function visible(pairs: Iterable<[name: string, value: string]>): Record<string,
 function visibleValue(name: string, value: string): string {
   const normal = normalized(name);
   if (COOKIE_NAME.test(normal)) return cookieNames(value);
-  return SECRET_NAME.test(normal) ? hidden(value) : withoutSecrets(value);
+  return SECRET_NAME.test(normal) || CREDENTIALS.test(value) ? hidden(value) : withoutSecrets(value);
 }
 
 /** One spelling for headers, variables and fields: `x-api-key`, `HTTP_X_API_KEY` and `ssl.sessionId` are words. */

@@ -18,18 +18,25 @@ async function run(words: string[]): Promise<void> {
       console.log(`isthmus ${VERSION}`);
       return;
     case "serve": {
-      const args = parseServe(words.slice(1), process.env["ISTHMUS_SECRET"]);
+      const args = parseServe(words.slice(1), takeSecret());
       if (args === "help") process.stdout.write(SERVE_HELP);
       else await serve(args);
       return;
     }
     case "inspect": {
-      const args = parseInspect(words.slice(1), process.env["ISTHMUS_SECRET"]);
+      const args = parseInspect(words.slice(1), takeSecret());
       if (args === "help") process.stdout.write(INSPECT_HELP);
       else await serveHandler(args, inspect);
       return;
     }
   }
+}
+
+/** What the application starts has no business with the secret. */
+function takeSecret(): string | undefined {
+  const secret = process.env["ISTHMUS_SECRET"];
+  delete process.env["ISTHMUS_SECRET"];
+  return secret;
 }
 
 async function main(): Promise<void> {

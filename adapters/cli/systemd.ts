@@ -81,6 +81,8 @@ export class ServiceManager {
       const child = spawn("systemd-notify", [state], {
         env: { ...process.env, NOTIFY_SOCKET: socket },
         stdio: ["ignore", "ignore", "inherit"],
+        // A manager that does not read must not hold up the end.
+        timeout: 5000,
       });
       child.once("error", (error) => {
         this.#fail(state, error.message);

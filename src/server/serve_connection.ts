@@ -34,6 +34,8 @@ import { Soon } from "./soon.ts";
 const MAX_WAITING_OUTPUT = 65536;
 /** How long without a byte, and for how many, a connection that has been answered for good is read on. */
 const LINGER_TIME = 2000;
+/** How long in all, in milliseconds: one byte now and then does not keep a connection for ever. */
+const MAX_LINGER_TIME = 30_000;
 const LINGER_BYTES = 64 * 1024 * 1024;
 
 /** What all connections of a server share. */
@@ -121,6 +123,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
   #receiving = false;
   #readable: Deferred<void> | undefined;
   #lingering = false;
+  #lingerUntil: number | undefined;
   /** Whether FIN has been sent. */
   #writeClosed = false;
   #inputEnded = false;
@@ -201,7 +204,7 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
         } else {
           lingered += chunk.length;
           if (lingered > LINGER_BYTES) break;
-          if (this.#lingering) this.#readLimit.start(LINGER_TIME);
+          if (this.#writeClosed) this.#lingerOn();
         }
       }
       this.#break(new ProtocolError("ERR_ABORTED", "The web server closed the connection"));
@@ -297,13 +300,22 @@ export class ConnectionDriver implements ServedConnection, RequestContext {
     this.#readLimit.stop();
     // What the transport still holds may take as long as any other write.
     this.#writeLimit.start(this.settings.writeTimeout);
-    this.#transport.closeWrite().then(() => {
+    const done = (): void => {
       this.#writeLimit.stop();
       this.#writeClosed = true;
       if (this.#closed) return;
-      if (this.#machine.closing === "linger" && !this.#inputEnded) this.#readLimit.start(LINGER_TIME);
+      if (this.#machine.closing === "linger" && !this.#inputEnded) this.#lingerOn();
       else this.#close();
-    });
+    };
+    this.#transport.closeWrite().then(done, done);
+  }
+
+  /** Something came, or may still come, although the answer has been given. */
+  #lingerOn(): void {
+    const now = performance.now();
+    this.#lingerUntil ??= now + MAX_LINGER_TIME;
+    // A limit of 0 would be none.
+    this.#readLimit.start(Math.max(1, Math.min(LINGER_TIME, this.#lingerUntil - now)));
   }
 
   /** The connection is of no use any more. */

@@ -85,9 +85,23 @@ export function resolveSettings(
     multiplex,
     variables: options.variables ?? [],
     onError,
-    logger,
+    logger: guarded(logger),
     mount: normalizeMount(mount),
   };
+}
+
+/** A logger that throws must not cost anybody his response. */
+function guarded(logger: Logger): Logger {
+  function guard(write: (...data: unknown[]) => void): (...data: unknown[]) => void {
+    return (...data) => {
+      try {
+        write.apply(logger, data);
+      } catch {
+        // There is nobody left to tell.
+      }
+    };
+  }
+  return { error: guard(logger.error), warn: guard(logger.warn) };
 }
 
 function normalizeMount(mount: string): string {

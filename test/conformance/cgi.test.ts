@@ -1,4 +1,5 @@
 // Plain CGI as a web server's handler runs it: a process for one request, under the runtime that runs the tests.
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -345,7 +346,9 @@ describe("a CGI program", () => {
     const writing = start({ REQUEST_URI: "/endless" });
     writing.child.stdout!.pause();
     await writing.line("started", "stderr");
+    const ended = Promise.all([once(reading.child, "exit"), once(writing.child, "exit")]);
     for (const program of [reading, writing]) program.kill("SIGTERM");
+    await ended;
     writing.child.stdout!.resume();
     for (const program of [reading, writing]) expect(await program.exit).toMatchObject({ code: 0, signal: null });
   });

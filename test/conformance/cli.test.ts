@@ -227,7 +227,6 @@ describe("isthmus ends with one line on stderr", () => {
   test.each([
     [["serve", "app.mjs", "--ajpp", "8009"], "unknown option --ajpp, did you mean --ajp? See isthmus serve --help"],
     [["srve"], "unknown command srve, did you mean serve? See isthmus --help"],
-    [["serve", "app.mjs"], "no address to listen on: give --ajp ADDR or --fastcgi ADDR. See isthmus serve --help"],
     [
       ["serve", "app.mjs", "--ajp", "localhost"],
       `Cannot use "localhost" for --ajp: it has no port. Accepted forms: 8009, 127.0.0.1:8009, [::1]:8009, ` +
@@ -235,6 +234,12 @@ describe("isthmus ends with one line on stderr", () => {
     ],
   ])("and status 2 for %j", async (words, line) => {
     expect(await failure(words)).toEqual({ code: 2, line });
+  });
+
+  test("where there is no address, and nobody who passes a socket on", async () => {
+    const { code, line } = await failure(["serve", "app.mjs"]);
+    expect(code).toBe(1);
+    expect(line).toMatch(/^no address to listen on, and no web server has started this: give an address .*--help$/);
   });
 
   test("for a file that is missing", async () => {

@@ -2,6 +2,7 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { docExamples } from "../support/doc_examples.ts";
@@ -82,7 +83,9 @@ describe("the examples of the documentation", () => {
 
 function execute(program: string, args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(program, args, { cwd: ROOT, timeout: 15_000 }, (error, stdout, stderr) => {
+    // A request of plain CGI, for the examples of what web servers start.
+    const env = { ...process.env, GATEWAY_INTERFACE: "CGI/1.1", REQUEST_METHOD: "GET", REQUEST_URI: "/" };
+    execFile(program, args, { cwd: ROOT, env, timeout: 15_000 }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
     });
   });

@@ -42,9 +42,12 @@ describePeers("Apache, mod_cgid", () => {
 
   afterAll(async () => {
     await apache?.stop();
-    await Promise.all([app?.ended(), members?.ended()]);
-    app?.remove();
-    members?.remove();
+    try {
+      await Promise.all([app?.ended(), members?.ended()]);
+    } finally {
+      app?.remove();
+      members?.remove();
+    }
   });
 
   askSpawned({

@@ -59,9 +59,12 @@ describeModFcgid("Apache, mod_fcgid", () => {
 
   afterAll(async () => {
     await apache?.stop();
-    await Promise.all([app?.ended(), members?.ended()]);
-    app?.remove();
-    members?.remove();
+    try {
+      await Promise.all([app?.ended(), members?.ended()]);
+    } finally {
+      app?.remove();
+      members?.remove();
+    }
   });
 
   askSpawned({
@@ -88,8 +91,11 @@ describeModFcgid("Apache's mod_fcgid loses no request", () => {
 
   afterEach(async () => {
     await apache?.stop();
-    await app.ended();
-    app.remove();
+    try {
+      await app.ended();
+    } finally {
+      app.remove();
+    }
   });
 
   async function start(more: string): Promise<Apache> {

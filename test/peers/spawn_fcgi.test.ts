@@ -21,8 +21,11 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const program of running.splice(0)) await program.end();
-  await app.ended();
-  app.remove();
+  try {
+    await app.ended();
+  } finally {
+    app.remove();
+  }
 });
 
 function run(script: string, variables: Record<string, string> = {}): Program {

@@ -1,4 +1,5 @@
 // The program as a systemd service: sockets passed on from descriptor 3 on, and datagrams to the service manager.
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,8 +7,10 @@ import process from "node:process";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ajpFetch } from "../support/ajp_get.ts";
 import { describeSystemd } from "../support/describe_spawners.ts";
+import { configurationUnder, replaceAll } from "../support/doc_blocks.ts";
 import { FastCgiClient } from "../support/fastcgi_client.ts";
-import { environment, ISTHMUS, Program, socketsOf, withSockets } from "../support/program.ts";
+import { environment, ISTHMUS, Program, withSockets } from "../support/program.ts";
+import { client, receiveAll } from "../support/sockets.ts";
 
 const APP = `
   import process from "node:process";
@@ -32,7 +35,7 @@ const RECEIVER = `
   use strict; use Socket;
   my $name = shift; $name =~ s/^@/\\0/;
   socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die $!;
-  bind($socket, pack_sockaddr_un($name)) or die $!;
+  bind($socket, sockaddr_un($name)) or die $!;
   $| = 1; print "ready\\n";
   while (defined recv($socket, my $text, 4096, 0)) { next if $text eq "BARRIER=1"; $text =~ s/\\n/ /g; print "$text\\n" }
 `;
@@ -59,8 +62,7 @@ function start(command: string[], variables: Record<string, string> = {}): Progr
 }
 
 async function receiver(name: string): Promise<Program> {
-  // A NUL cannot be an argument.
-  const program = start(["perl", "-e", RECEIVER.replaceAll("pack_sockaddr_un", "sockaddr_un"), name]);
+  const program = start(["perl", "-e", RECEIVER, name]);
   await program.line("ready");
   return program;
 }
@@ -72,6 +74,13 @@ async function getFastCgi(path: string, uri = "/"): Promise<string> {
   } finally {
     client.close();
   }
+}
+
+async function getScgi(path: string): Promise<string> {
+  const variables = "CONTENT_LENGTH\x000\x00SCGI\x001\x00REQUEST_METHOD\x00GET\x00REQUEST_URI\x00/hi\x00";
+  const socket = await client({ transport: "unix", path });
+  socket.write(`${variables.length}:${variables},`);
+  return new TextDecoder().decode(await receiveAll(socket));
 }
 
 const SERVE = [...ISTHMUS, "serve"];
@@ -135,20 +144,25 @@ describeSystemd("systemd", () => {
   });
 
   test("the name of a socket says its protocol", async () => {
-    const sockets = ["a", "f", "x"].map((name) => join(dir, `${name}.sock`));
+    const names = ["ajp", "fastcgi", "scgi", "any", "other"];
+    const sockets = names.map((name) => join(dir, name));
+    const [ajp = "", fastcgi = "", scgi = "", any = "", other = ""] = sockets;
     const program = start(withSockets(3, sockets, [...SERVE, app]), {
-      LISTEN_FDS: "3",
-      LISTEN_FDNAMES: "ajp:fastcgi:other",
+      LISTEN_FDS: String(names.length),
+      LISTEN_FDNAMES: names.join(":"),
     });
-    await program.lines((lines) => lines.filter((line) => line.startsWith("isthmus:")).length === 3);
+    await program.lines((lines) => lines.filter((line) => line.startsWith("isthmus:")).length === names.length);
     expect(program.stdout.split("\n").slice(1, -1)).toEqual([
       "isthmus: AJP on fd:3",
       "isthmus: FastCGI on fd:4",
-      "isthmus: FastCGI on fd:5",
+      "isthmus: SCGI on fd:5",
+      "isthmus: AJP, FastCGI or SCGI on fd:6",
+      "isthmus: FastCGI on fd:7",
     ]);
-    expect(await ajpFetch({ transport: "unix", path: sockets[0]! })).toContain("ajp /hi");
-    expect(await getFastCgi(sockets[1]!)).toBe("fastcgi /");
-    expect(await getFastCgi(sockets[2]!)).toBe("fastcgi /");
+    expect(await ajpFetch({ transport: "unix", path: ajp })).toContain("ajp /hi");
+    expect(await ajpFetch({ transport: "unix", path: any })).toContain("ajp /hi");
+    for (const path of [fastcgi, any, other]) expect(await getFastCgi(path)).toBe("fastcgi /");
+    for (const path of [scgi, any]) expect(await getScgi(path)).toContain("scgi /hi");
   });
 
   test("sockets that are for another process are not taken", async () => {
@@ -174,6 +188,20 @@ describeSystemd("systemd", () => {
     const { code, stderr } = await program.exit;
     expect(code).toBe(0);
     expect(stderr.match(/Cannot send/g)).toHaveLength(1);
+  });
+
+  test("the documented units are units", () => {
+    const socket = configurationUnder("systemd", "spawned.md");
+    const service = configurationUnder("The service", "spawned.md");
+    writeFileSync(join(dir, "app.socket"), socket);
+    const run = join(dir, "run");
+    writeFileSync(run, "#!/bin/sh\n", { mode: 0o755 });
+    writeFileSync(join(dir, "app.service"), replaceAll(service, { "/srv/app/run": run }));
+    const { status, stderr } = spawnSync("systemd-analyze", ["verify", "./app.socket", "./app.service"], {
+      cwd: dir,
+      encoding: "utf8",
+    });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
   test("systemd-socket-activate starts it at the first connection", async () => {

@@ -1,6 +1,6 @@
 // The example app as an executable that a web server starts, whatever user the web server runs it as.
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -13,7 +13,7 @@ import { until } from "./until.ts";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** All that the example app and the command line need of the checkout. */
 const NEEDED = ["adapters", "src", "examples", "package.json", "deno.json"];
-const NEEDED_PACKAGES = ["tsx", "esbuild", "@esbuild", "hono", "@std"];
+const NEEDED_PACKAGES = ["tsx", "esbuild", "@esbuild", "hono", "@std", "deno-std"];
 /** As whom web servers run programs where they are started by root. */
 const OTHER_USER = ["setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups"];
 
@@ -29,6 +29,7 @@ export interface SpawnedApp {
   pids(): number[];
   /** Resolves once none of the processes is left. */
   ended(): Promise<void>;
+  /** Removes everything, and whatever still runs. */
   remove(): void;
 }
 
@@ -39,11 +40,12 @@ export function spawnedApp(...options: string[]): SpawnedApp {
   const program = join(dir, "run");
   const words = [...ISTHMUS, "serve", join(ROOT, "examples/hono.ts"), ...options];
   writeScript(dir, program, words);
-  if (!runs(program)) {
+  if (failureOf(program) !== undefined) {
     // The checkout or the runtime is where others may not look, such as under /root.
     writeScript(dir, program, copyFor(dir, words));
-    if (!runs(program)) {
-      throw new Error(`The web server's user cannot run ${program}, not even with all it needs beside it`);
+    const failure = failureOf(program);
+    if (failure !== undefined) {
+      throw new Error(`The web server's user cannot run ${program}, not even with all it needs beside it:\n${failure}`);
     }
   }
   writeFileSync(join(dir, "pids"), "");
@@ -54,7 +56,11 @@ export function spawnedApp(...options: string[]): SpawnedApp {
     program,
     pids,
     ended: () => until(() => !pids().some(isRunning), "the end of all processes", PROCESSES_END_MS),
-    remove: () => rmSync(dir, { recursive: true, force: true }),
+    remove() {
+      // A test that failed must not leave them behind.
+      for (const pid of pids().filter(isRunning)) process.kill(pid, "SIGKILL");
+      rmSync(dir, { recursive: true, force: true });
+    },
   };
 }
 
@@ -71,22 +77,23 @@ function writeScript(dir: string, program: string, words: string[]): void {
   chmodSync(program, 0o755);
 }
 
-/** Whether it answers a request as the user that the web server will run it as. */
-function runs(program: string): boolean {
+/** What keeps it from answering a request as the user that the web server will run it as; undefined for nothing. */
+function failureOf(program: string): string | undefined {
   const [command = "", ...args] = process.getuid?.() === 0 ? [...OTHER_USER, program] : [program];
-  const { stdout } = spawnSync(command, args, {
+  const { stdout, stderr, error } = spawnSync(command, args, {
     env: { PATH: process.env["PATH"] ?? "", GATEWAY_INTERFACE: "CGI/1.1", REQUEST_METHOD: "GET", REQUEST_URI: "/json" },
     cwd: "/",
   });
-  return /^Status: \d/.test(String(stdout)); // whatever the path that it is mounted at
+  // Whatever the path that it is mounted at.
+  return /^Status: \d/.test(String(stdout)) ? undefined : `${error?.message ?? ""}${stdout}${stderr}`;
 }
 
 /** Copies everything that `words` name, and returns them with the names of the copies. */
 function copyFor(dir: string, words: string[]): string[] {
   const copy = join(dir, "copy");
   mkdirSync(join(copy, "node_modules"), { recursive: true });
-  const binary = join(dir, runtime);
-  cp([process.execPath], binary);
+  const binary = join(copy, runtime);
+  copyFileSync(process.execPath, binary);
   cp(NEEDED.map((name) => join(ROOT, name)), copy);
   cp(NEEDED_PACKAGES.map((name) => join(ROOT, "node_modules", name)), join(copy, "node_modules"));
   spawnSync("chmod", ["-R", "a+rX", copy, binary]);

@@ -98,7 +98,10 @@ export function askSpawned(shape: SpawnedShape): void {
     const agent = new Agent({ maxSockets: shape.concurrent });
     const answers = await Promise.all(
       Array.from({ length: shape.concurrent }, (_, i) => getText(`${shape.url()}/hello/${i}`, agent)),
-    );
+    ).catch(async (error) => {
+      // What the web server has to say about it is worth more.
+      throw new Error(`${error.message}\n${await shape.errorLog()}`);
+    });
     agent.destroy();
     expect(answers).toEqual(Array.from({ length: shape.concurrent }, (_, i) => `200 Hello ${i}\n`));
   }, 60_000);

@@ -60,6 +60,15 @@ test("parseServe leaves out what nobody asked for", () => {
   });
 });
 
+test("parseServe leaves it to whoever starts the program where no address is given", () => {
+  expect(parseServe(["app.ts", "--mount", "/app"])).toEqual({
+    module: "app.ts",
+    endpoints: [],
+    common: { mount: "/app" },
+    ajp: {},
+  });
+});
+
 test("parseServe takes several addresses of each protocol", () => {
   const args = parseServe(["app.ts", "--ajp", "1", "--fastcgi", "2", "--ajp", "3", "--fastcgi", "fd:4"]);
   if (args === "help") throw new Error("help");
@@ -109,7 +118,6 @@ test("parseServe asks for help before anything else is missing", () => {
 
 test.each([
   ["", "serve needs a module, for example ./app.ts. See isthmus serve --help"],
-  ["app.ts", "no address to listen on: give --ajp ADDR or --fastcgi ADDR. See isthmus serve --help"],
   ["app.ts more.ts --ajp 1", "unexpected argument more.ts. See isthmus serve --help"],
   ["app.ts --ajpp 8009", "unknown option --ajpp, did you mean --ajp? See isthmus serve --help"],
   ["app.ts --fast-cgi 8009", "unknown option --fast-cgi, did you mean --fastcgi? See isthmus serve --help"],
@@ -131,6 +139,7 @@ test.each([
   ["app.ts --ajp 1 --mount app", "--mount app: expected a path that begins with /, for example /app"],
   ["app.ts --ajp unix:a --mode 888", "--mode 888: expected octal permissions, for example 660"],
   ["app.ts --ajp unix:a --mode 66", "--mode 66: expected octal permissions, for example 660"],
+  ["app.ts --mode 660", "--mode is for unix sockets, but no address begins with unix:"],
   ["app.ts --ajp 1 --mode 660", "--mode is for unix sockets, but no address begins with unix:"],
 ])("parseServe refuses %j", (words, message) => {
   expect(usageErrorOf(() => parseServe(words.split(" ").filter((word) => word !== "")))).toBe(message);

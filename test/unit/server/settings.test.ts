@@ -28,7 +28,7 @@ describe("resolveSettings", () => {
       secret: "",
       rejectsUnknownAttributes: false,
       onError: undefined,
-      logger: console,
+      logger: { error: expect.any(Function), warn: expect.any(Function) },
       mount: "",
     });
   });
@@ -37,7 +37,7 @@ describe("resolveSettings", () => {
     const onError = () => new Response();
     const logger = { error() {}, warn() {} };
     const options: AjpOptions = Object.freeze({ maxHeaderCount: 5, maxRequestsPerConnection: 7, onError, logger });
-    expect(resolve(options)).toMatchObject({ maxHeaderCount: 5, maxRequestsPerConnection: 7, onError, logger });
+    expect(resolve(options)).toMatchObject({ maxHeaderCount: 5, maxRequestsPerConnection: 7, onError });
     expect(DEFAULT_LIMITS.maxHeaderCount).toBe(100);
   });
 
@@ -137,4 +137,21 @@ describe("resolveAjpOptions", () => {
     expect(resolve({ unknownAttributes: "reject" }).rejectsUnknownAttributes).toBe(true);
     expect(resolve({ unknownAttributes: "ignore" }).rejectsUnknownAttributes).toBe(false);
   });
+});
+
+test("resolveSettings passes on what is logged, and lets no logger that throws cost a response", () => {
+  const written: unknown[] = [];
+  const logger = {
+    written,
+    error(...data: unknown[]) {
+      this.written.push(data);
+    },
+    warn() {
+      throw new Error("The disk is full");
+    },
+  };
+  const { logger: guarded } = resolve({ logger });
+  guarded.error("a", 1);
+  expect(written).toEqual([["a", 1]]);
+  expect(() => guarded.warn("b")).not.toThrow();
 });

@@ -101,7 +101,7 @@ function serveCgi(options: ServeSpawnedOptions, handler: Handler | HandlerObject
 function bodyLength(variables: [name: string, value: string][]): number {
   const value = (wanted: string) => variables.find(([name]) => name === wanted)?.[1] ?? "";
   const length = value("CONTENT_LENGTH");
-  // A body that came in chunks: Apache ends stdin with it.
+  // A body that came in chunks, which is refused, and yet must be read where stdin is a socket: Apache ends it.
   if (length === "") return value("HTTP_TRANSFER_ENCODING") === "" ? 0 : Infinity;
   return /^\d{1,15}$/.test(length) ? Number(length) : 0;
 }

@@ -28,14 +28,11 @@ export class CgiServer extends SingleRequestServer {
     for (const [name, value] of this.#options.variables) {
       if (name === "CONTENT_LENGTH" && value !== "") throw rejection(400, "Cannot take a negative CONTENT_LENGTH");
     }
-    // Apache passes a body that came in chunks on without a length, and then ends stdin.
-    if (hasUnknownLength(this.#options.variables)) return head;
+    // Apache passes a body that came in chunks on without a length, and ends stdin after it: also when the browser left
+    // in the middle, so that nothing would tell a short body from a whole one.
+    if (hasUnknownLength(this.#options.variables)) throw rejection(411, "Cannot take a body without a length in CGI");
     // Otherwise there is no body without a length; the end of stdin need not come.
     return { ...head, contentLength: 0 };
-  }
-
-  protected override get maxBodyBytes(): number {
-    return this.#options.maxBodyBytes;
   }
 }
 

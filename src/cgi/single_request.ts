@@ -6,11 +6,9 @@
  * | state          | input                            | FIN                          | end()                      |
  * |----------------|----------------------------------|------------------------------|----------------------------|
  * | "reading-head" | → "reading-body" with its last   | gone                         |                            |
- * | "reading-body" | held until wanted, up to a bound | the body is cut off: 400 (*) | → "over", and reads on     |
+ * | "reading-body" | held until wanted, up to a bound | the body is cut off: 400     | → "over", and reads on     |
  * | "body-ended"   | dropped: not part of the request | no matter: an answer is due  | → "over", as is said below |
  * | "over"         | dropped                          | no matter: it has been given |                            |
- *
- * (*) One of unknown length is whole.
  *
  * Nothing in these protocols says that a response is whole. One that breaks is ended by a reset.
  *
@@ -54,9 +52,8 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
   #state: "reading-head" | "reading-body" | "body-ended" | "over" = "reading-head";
   /** Whether anything of the request has come. */
   #begun = false;
-  /** Bytes of the body that have not been delivered or dropped; Infinity for all up to FIN. */
+  /** Bytes of the body that have not been delivered or dropped. */
   #left = 0;
-  #received = 0;
   #wanted = false;
   #discarded = false;
   #bodyEndTold = false;
@@ -76,11 +73,6 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
 
   /** Whether to read on when the request is whole: to see the web server leave, and to drop what it sends too much. */
   protected abstract readonly readsBeyondBody: boolean;
-
-  /** Most bytes of a body whose length is not known before. */
-  protected get maxBodyBytes(): number {
-    return Infinity;
-  }
 
   get active(): number {
     return this.#state === "reading-body" || this.#state === "body-ended" ? 1 : 0;
@@ -117,12 +109,7 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
 
   receiveFin(): boolean {
     if (this.#state === "reading-head") return false;
-    if (this.#state === "reading-body" && this.#left === Infinity) {
-      // This is how the end of a body of unknown length shows.
-      this.#left = this.input.length;
-      this.#count(0);
-      this.#tellBodyEnd();
-    } else if (this.#state === "reading-body" && this.input.length < this.#left && !this.#aborted) {
+    if (this.#state === "reading-body" && this.input.length < this.#left && !this.#aborted) {
       const error = rejection(400, "The body is shorter than its CONTENT_LENGTH", "ERR_BODY_TRUNCATED");
       this.#onRejected(error);
       this.#abort(error);
@@ -202,7 +189,7 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
 
   #begin(head: RequestHead): void {
     this.head = head;
-    this.#left = head.contentLength < 0 ? Infinity : head.contentLength;
+    this.#left = head.contentLength;
     this.#state = this.#left === 0 ? "body-ended" : "reading-body";
     this.#onRequest(this);
   }
@@ -212,13 +199,6 @@ export abstract class SingleRequestServer implements ServerMachine, Exchange {
     this.progress++;
     const piece = this.input.takeUpTo(Math.min(this.#left, MAX_HELD));
     this.#count(piece.length);
-    this.#received += piece.length;
-    if (this.#received > this.maxBodyBytes) {
-      const error = rejection(413, `The body is longer than ${this.maxBodyBytes} bytes`, "ERR_BODY_TOO_LARGE");
-      this.#onRejected(error);
-      this.#abort(error);
-      return;
-    }
     this.events.onBody(piece);
     this.#tellBodyEnd();
   }

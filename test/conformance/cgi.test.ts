@@ -214,15 +214,12 @@ describe("a CGI program", () => {
     expect(JSON.parse((await answerOf(program)).text)).toMatchObject({ bytes: 0 });
   });
 
-  test("reads a body that came in chunks to its end", async () => {
-    const body = pattern(300_001);
-    const chunked = { REQUEST_METHOD: "POST", REQUEST_URI: "/hash", HTTP_TRANSFER_ENCODING: "chunked" };
-    const program = start(chunked);
-    program.child.stdin!.end(body);
-    expect(JSON.parse((await answerOf(program)).text)).toEqual({ bytes: body.length, sha256: sha(body) });
-    const empty = start(chunked);
-    empty.child.stdin!.end();
-    expect(JSON.parse((await answerOf(empty)).text)).toMatchObject({ bytes: 0 });
+  // Its end would look the same if the browser had left in the middle.
+  test("answers 411 to a body that came in chunks", async () => {
+    const program = start({ REQUEST_METHOD: "POST", REQUEST_URI: "/hash", HTTP_TRANSFER_ENCODING: "chunked" });
+    program.child.stdin!.end("a body");
+    const { status, code } = await answerOf(program);
+    expect({ status, code }).toEqual({ status: "Status: 411 Length Required", code: 0 });
   });
 
   test("answers 400 to a body that is shorter than CONTENT_LENGTH", async () => {

@@ -42,10 +42,12 @@ export function askSpawned(shape: SpawnedShape): void {
     }
   });
 
-  test("takes a chunked upload", async () => {
+  test("takes a chunked upload, or says that it cannot", async () => {
     const body = pattern(300_001);
     const response = await postChunked(`${shape.url()}/upload`, body);
-    expect(await response.json()).toEqual({ bytes: body.length, sha256: sha(body) });
+    // mod_fcgid finds out the length; in CGI nothing would tell a body that was cut off from a whole one.
+    if (shape.protocol === "cgi") expect(response.status).toBe(411);
+    else expect(await response.json()).toEqual({ bytes: body.length, sha256: sha(body) });
   });
 
   test("gives a 20 MB download", async () => {

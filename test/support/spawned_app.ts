@@ -45,6 +45,7 @@ export function spawnedApp(...options: string[]): SpawnedApp {
     writeScript(dir, program, copyFor(dir, words));
     const failure = failureOf(program);
     if (failure !== undefined) {
+      rmSync(dir, { recursive: true, force: true });
       throw new Error(`The web server's user cannot run ${program}, not even with all it needs beside it:\n${failure}`);
     }
   }

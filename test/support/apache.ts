@@ -6,7 +6,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { answers, findProgram, freePort } from "./web_server.ts";
+import { answers, findProgram, freePort, speaksHttp } from "./web_server.ts";
 
 const PROGRAM = findProgram("/usr/sbin/apache2", "/usr/local/sbin/apache2");
 const MODULES = "/usr/lib/apache2/modules";
@@ -119,7 +119,7 @@ async function startOnce(options: ApacheOptions, port: number): Promise<Apache> 
   }
 
   try {
-    await answers(port, child);
+    await answers(port, child, speaksHttp);
   } catch (error) {
     const log = await readErrorLog();
     await stop();

@@ -108,9 +108,13 @@ async function startOnce(server: WebServerProgram, port: number): Promise<WebSer
 }
 
 /** Waits until the port accepts a connection, or the server is gone. */
-export async function answers(port: number, child: ChildProcess): Promise<void> {
+export async function answers(
+  port: number,
+  child: ChildProcess,
+  isUp: (port: number) => Promise<boolean> = accepts,
+): Promise<void> {
   const deadline = Date.now() + START_MS;
-  while (!await accepts(port)) {
+  while (!await isUp(port)) {
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) throw new Error("it exited");
     if (Date.now() > deadline) throw new Error(`no answer on port ${port} within ${START_MS} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -125,6 +129,23 @@ function accepts(port: number): Promise<boolean> {
       resolve(true);
     });
     socket.once("error", () => resolve(false));
+  });
+}
+
+/**
+ * Whether an answer to a request comes. Apache listens while it reads its configuration for the first time, and then
+ * closes that socket with the connections that wait on it: that it accepts means nothing yet.
+ */
+export function speaksHttp(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write("OPTIONS * HTTP/1.0\r\n\r\n"));
+    socket.setTimeout(START_MS, () => socket.destroy());
+    socket.once("data", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+    socket.once("close", () => resolve(false));
   });
 }
 

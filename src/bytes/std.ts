@@ -1,2 +1,2 @@
 /** The only importer of `@std/bytes`, so that what it maps to is decided in one place. */
-export { concat, equals } from "@std/bytes";
+export { concat } from "@std/bytes";

@@ -8,12 +8,14 @@
  * | BEGIN_REQUEST                                    | answer                        |
  * |--------------------------------------------------|-------------------------------|
  * | of an id that runs                               | the connection is destroyed   |
- * | of a role that is not served                     | END_REQUEST, UNKNOWN_ROLE     |
- * | while another runs, and `multiplex` is false     | END_REQUEST, CANT_MPX_CONN    |
+ * | of a role that is not served                     | END_REQUEST, UNKNOWN_ROLE (*) |
+ * | while another runs, and `multiplex` is false     | END_REQUEST, CANT_MPX_CONN (*)|
  * | over `maxConcurrentRequests`                     | 503                           |
  * | over `maxRequestsPerConnection`, or in a drain,  | 503, as requests that overlap |
  * | while another runs                               | would keep the connection     |
  * | any other                                        | the request begins            |
+ *
+ * (*) To an authorizer's request after a 403, as some would take a refusal without a response for a 200.
  *
  * END_REQUEST, sent, ends a request; its id may then be used again. Records for an id that does not run are ignored:
  * they are late. A full server answers 503 and not OVERLOADED, which most web servers show as an empty 200.

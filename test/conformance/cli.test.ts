@@ -153,12 +153,20 @@ describe("isthmus serve", () => {
     expect(await get(await connectTo((await cli.lines(1))[0]))).toMatchObject({ status: 200 });
   });
 
-  test("takes the secret from the environment", async () => {
-    const cli = isthmus(["serve", write("app.mjs", HELLO), "--ajp", "0"], { ISTHMUS_SECRET: "s3cret" });
+  test("takes the secret from the environment, and out of it", async () => {
+    const app = write(
+      "env.mjs",
+      `import process from "node:process";
+export default () => new Response(String(process.env.ISTHMUS_SECRET));`,
+    );
+    const cli = isthmus(["serve", app, "--ajp", "0"], { ISTHMUS_SECRET: "s3cret" });
     const [line] = await cli.lines(1);
     expect(await get(await connectTo(line))).toMatchObject({ status: 403 });
     expect(await get(await connectTo(line), withSecret(GET, "wrong"))).toMatchObject({ status: 403 });
-    expect(await get(await connectTo(line), withSecret(GET, "s3cret"))).toMatchObject({ status: 200 });
+    expect(await get(await connectTo(line), withSecret(GET, "s3cret"))).toMatchObject({
+      status: 200,
+      text: expect.stringContaining("undefined"),
+    });
   });
 
   test.each(["SIGTERM", "SIGINT"] as const)(

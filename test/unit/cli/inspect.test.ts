@@ -171,6 +171,16 @@ describe("the kind of answer", () => {
 });
 
 describe("what is hidden", () => {
+  test.each(["pass", "PHPSESSID", "code", "jwt", "sig", "key"])("is %s in a query", async (name) => {
+    const { headers } = await askJson({ init: { headers: { "x-link": `/?a=1&${name}=${SECRET}` } } });
+    expect(headers).toMatchObject({ "x-link": `/?a=1&${name}=${HIDDEN}` });
+  });
+
+  test("is a value that is a credential, whatever its name", async () => {
+    const { headers } = await askJson({ init: { headers: { "x-vault": `Bearer ${SECRET}` } } });
+    expect(headers["x-vault"]).toMatch(/^\(hidden, \d+ characters\)$/);
+  });
+
   test.each([
     "authorization",
     "Proxy-Authorization",
@@ -182,6 +192,11 @@ describe("what is hidden", () => {
     "x-client-secret",
     "x-password",
     "shib-session-id",
+    "x-auth",
+    "x-auth-key",
+    "x-pass",
+    "x-pwd",
+    "x-jwt-assertion",
   ])("is the value of the header %s", async (name) => {
     const headers = { [name]: SECRET };
     expect((await askJson({ init: { headers } })).headers).toMatchObject({ [name.toLowerCase()]: HIDDEN });
@@ -202,6 +217,13 @@ describe("what is hidden", () => {
     "MY_SECRET",
     "aws_secret_access_key",
     "DB_PASSPHRASE",
+    "DB_PASS",
+    "DB_PWD",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "ENCRYPTION_KEY",
+    "MELLON_SESSION",
+    "MELLON_SAML_RESPONSE",
     "TLS_PRIVATE_KEY",
   ])("is the value of the variable %s", async (name) => {
     const params: [string, string][] = [[name, SECRET]];
